@@ -1,0 +1,233 @@
+//! What the speaker and its owner say to each other.
+
+use crate::{Duration, Instant, IpNet};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// UDP port of the protocol (RFC 8966 section 4).
+pub const PORT: u16 = 6696;
+/// Link-local multicast group of the protocol (RFC 8966 section 4).
+pub const MULTICAST: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 6);
+/// The metric that means "unreachable" (RFC 8966 section 3.5.2).
+pub const INFINITY: u16 = 0xffff;
+
+/// Identifies the originator of a route (RFC 8966 section 2.7). Never all zeroes or all ones on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterId(pub [u8; 8]);
+
+impl core::fmt::Display for RouterId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl core::fmt::Debug for RouterId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// The owner's name for an interface; to Babel, a tunnel is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceId(pub u32);
+
+/// How the cost of a link follows from the Hellos received (RFC 8966 appendix A.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CostModel {
+    /// 2-out-of-3 (A.2.1): nominal cost or infinity. For wired links.
+    TwoOutOfThree,
+    /// ETX (A.2.2): nominal cost divided by the delivery probability both ways. For lossy links and tunnels.
+    Etx,
+}
+
+/// One interface.
+#[derive(Clone, Debug)]
+pub struct InterfaceConfig {
+    pub cost_model: CostModel,
+    /// Nominal receive cost of a perfect link, 1..=65534; 96 is customary.
+    pub rx_cost: u16,
+    /// 10 ms..=655.35 s.
+    pub hello_interval: Duration,
+    /// Interval of full updates, at least the Hello interval.
+    pub update_interval: Duration,
+    /// Our address on the interface; source of our packets and IPv6 next hop.
+    pub link_local: Ipv6Addr,
+    /// Our IPv4 address on it: the next hop of IPv4 routes. Without one, IPv4 routes are not announced on it.
+    pub ipv4: Option<Ipv4Addr>,
+    /// MTU of the interface in octets; packets stay 48 octets below it (RFC 8966 section 4).
+    pub mtu: u16,
+    /// Routes are not announced back to the interface they are used over (RFC 8966 section 3.7.4). For
+    /// point-to-point links and for links that reach all members alike.
+    pub split_horizon: bool,
+    /// Only one neighbour can exist here (a tunnel): packets may go by unicast instead of multicast.
+    pub point_to_point: bool,
+}
+
+/// Speaker-wide parameters.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub router_id: RouterId,
+    /// First seqno of our own routes. Persist the newest ([`Event::SeqnoChanged`]) and start one above it,
+    /// or neighbours that remember us will find our routes unfeasible until they forget (RFC 8966 3.7.3).
+    pub seqno: u16,
+    /// Seeds the jitter of timers.
+    pub seed: u64,
+    pub limits: Limits,
+}
+
+/// Bounds on what neighbours can make us store.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub neighbours_per_interface: usize,
+    /// Distinct (prefix, source) entries in the route table.
+    pub prefixes: usize,
+    /// Prefixes one neighbour may have in our table.
+    pub prefixes_per_neighbour: usize,
+    pub pending_requests: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            neighbours_per_interface: 256,
+            prefixes: 1 << 20,
+            prefixes_per_neighbour: 1 << 18,
+            pending_requests: 4096,
+        }
+    }
+}
+
+/// What a received Update says, as shown to the [`Authority`].
+#[derive(Clone, Copy, Debug)]
+pub struct UpdateInfo {
+    pub interface: InterfaceId,
+    pub neighbour: Ipv6Addr,
+    pub prefix: IpNet,
+    pub router_id: RouterId,
+    pub seqno: u16,
+    /// As received, before the link cost is added; [`INFINITY`] never reaches the authority.
+    pub metric: u16,
+}
+
+/// Decision about one finite Update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Accept,
+    /// Accept, with this much added to the metric.
+    Penalise(u16),
+    /// Treated as a retraction of that neighbour's route: counted, never stored as usable.
+    Refuse,
+}
+
+/// Who may say what. Retractions are always let through: they can only take away what the sender gave.
+pub trait Authority {
+    fn authorise(&mut self, update: &UpdateInfo) -> Verdict;
+}
+
+/// Accepts everything, as RFC 8966 alone does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AcceptAll;
+
+impl Authority for AcceptAll {
+    fn authorise(&mut self, _: &UpdateInfo) -> Verdict {
+        Verdict::Accept
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    Multicast,
+    Unicast(Ipv6Addr),
+}
+
+/// A packet to send from [`PORT`] to [`PORT`] with hop limit 1 from the interface's link-local address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    pub interface: InterfaceId,
+    pub destination: Destination,
+    /// The UDP payload.
+    pub payload: Vec<u8>,
+}
+
+/// Where traffic for a prefix goes now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Via { interface: InterfaceId, next_hop: IpAddr, metric: u16, router_id: RouterId, seqno: u16 },
+    /// Retracted and held: a covering prefix must not be used meanwhile (RFC 8966 section 3.5.4).
+    Unreachable,
+    /// Nothing is known any more: remove it.
+    Gone,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Install, replace or remove the route to `prefix`. Not emitted for prefixes we originate ourselves.
+    RouteChanged { prefix: IpNet, target: Target },
+    NeighbourUp { interface: InterfaceId, address: Ipv6Addr },
+    NeighbourDown { interface: InterfaceId, address: Ipv6Addr },
+    /// Our own seqno moved; persist it.
+    SeqnoChanged(u16),
+}
+
+/// Why [`crate::Speaker::poll_timeout`] wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TimerReason {
+    /// A buffered packet is due.
+    Flush,
+    Hello,
+    Update,
+    /// A neighbour's Hello or IHU is overdue.
+    NeighbourDeadline,
+    /// A route or source entry expires.
+    RouteExpiry,
+    /// A request is to be repeated or forgotten.
+    Request,
+}
+
+/// A route as the operator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteView {
+    pub prefix: IpNet,
+    pub interface: InterfaceId,
+    pub neighbour: Ipv6Addr,
+    pub next_hop: IpAddr,
+    pub router_id: RouterId,
+    pub seqno: u16,
+    /// As announced by the neighbour.
+    pub reference_metric: u16,
+    /// With the link cost: what selection compares.
+    pub metric: u16,
+    pub feasible: bool,
+    pub selected: bool,
+}
+
+/// A neighbour as the operator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourView {
+    pub interface: InterfaceId,
+    pub address: Ipv6Addr,
+    pub cost: u16,
+    pub rx_cost: u16,
+    pub tx_cost: u16,
+    /// Newest Hello in the lowest bit (A.1).
+    pub hello_history: u16,
+    pub last_heard: Option<Instant>,
+}
+
+/// Counters since start; they only rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub packets_received: u64,
+    pub packets_sent: u64,
+    pub octets_received: u64,
+    pub octets_sent: u64,
+    /// Bad magic, version or length.
+    pub malformed_packets: u64,
+    /// TLVs ignored because they were malformed or held an unknown mandatory sub-TLV.
+    pub ignored_tlvs: u64,
+    /// Updates that the [`Authority`] refused.
+    pub refused_updates: u64,
+    pub unfeasible_updates: u64,
+    /// Things dropped because of [`Limits`].
+    pub limit_drops: u64,
+    pub route_changes: u64,
+}
