@@ -1,0 +1,45 @@
+# Osier. The two commands for a newcomer: `make demo` and `make test`.
+# Build products are shared between checkouts; set CARGO_TARGET_DIR to put them elsewhere.
+SHELL := /bin/bash
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/osier/target
+export CARGO_TERM_PROGRESS_WHEN ?= auto
+CARGO := cargo
+DEMO_OUT ?= $(CARGO_TARGET_DIR)/demo
+
+.PHONY: help demo test test-unit test-real bench soak lint fmt build install-tools clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install-tools: ## install the Debian packages that tests and demo use (apt; asks for root)
+	@tests/install-tools
+
+build: ## build the osier binary (release): $(CARGO_TARGET_DIR)/release/osier
+	$(CARGO) build --locked --release -p osier-cli
+
+demo: install-tools ## a real mesh of 8 nodes that heals before your eyes (no root needed)
+	$(CARGO) build --locked -p osier-cli -p osier-e2e
+	@$(CARGO_TARGET_DIR)/debug/osier-demo --out $(DEMO_OUT)
+
+test: install-tools ## every test: unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld and BIRD
+	$(CARGO) build --locked -p osier-cli
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+soak: install-tools ## long explorations: simulations over many seeds, libFuzzer on every parser
+	tests/soak
+
+bench: install-tools ## time and memory figures of this machine, as ratios
+	$(CARGO) build --locked --release -p osier-cli -p osier-e2e -p osier-sim
+	tests/bench
+
+lint: ## formatting, clippy without warnings, architecture rules; cargo-deny where it is installed
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) test --locked -p osier-architecture
+	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: skipped (the licence list is checked by osier-architecture)"; fi
+
+fmt: ## format all sources
+	$(CARGO) fmt --all
+
+clean: ## remove build products
+	$(CARGO) clean

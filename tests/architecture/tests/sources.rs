@@ -1,0 +1,126 @@
+//! What the sources must not contain.
+
+use osier_architecture::{code_lines, files, root};
+use std::fs;
+
+/// Tokens that mean a clock, a socket, a thread, a file, OS randomness, or an order that changes from run to run.
+const IMPURE: &[&str] = &[
+    "Instant::now",
+    "SystemTime",
+    "std::time::Instant",
+    "UdpSocket",
+    "TcpStream",
+    "TcpListener",
+    "std::thread",
+    "thread::spawn",
+    "tokio",
+    "OsRng",
+    "getrandom",
+    "thread_rng",
+    "rand::rng",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "cfg(target_os",
+    "cfg(unix)",
+    "HashMap",
+    "HashSet",
+    "println!",
+];
+
+/// boringtun reads the clock and the system's randomness inside, so one module alone may name it.
+const ENGINE: &str = "core/proto/src/tunnel/wireguard.rs";
+
+fn each_line(folder: &str, mut check: impl FnMut(&str, usize, &str)) {
+    let root = root();
+    for path in files(&root.join(folder), &[".rs"]) {
+        let source = fs::read_to_string(&path).unwrap();
+        let name = path.strip_prefix(&root).unwrap().display().to_string();
+        code_lines(&source).for_each(|(number, line)| check(&name, number, line));
+    }
+}
+
+#[test]
+fn sans_io_crates_name_no_clock_socket_thread_or_randomness() {
+    for folder in ["core/babel/src", "core/proto/src", "core/dataplane/src"] {
+        each_line(folder, |file, number, line| {
+            for token in IMPURE {
+                let engine =
+                    file == ENGINE && matches!(*token, "std::time::Instant" | "Instant::now" | "SystemTime");
+                assert!(
+                    engine || !line.contains(token),
+                    "{file}:{number} names {token}: {line}"
+                );
+            }
+        });
+    }
+}
+
+#[test]
+fn only_the_engine_module_names_boringtun() {
+    for folder in ["core", "tests/sim", "tests/e2e"] {
+        each_line(folder, |file, number, line| {
+            assert!(
+                file == ENGINE || !line.contains("boringtun::"),
+                "{file}:{number} names boringtun: {line}"
+            );
+        });
+    }
+}
+
+#[test]
+fn files_can_be_read_in_one_sitting() {
+    for folder in ["core", "tests"] {
+        for path in files(&root().join(folder), &[".rs"]) {
+            let lines = fs::read_to_string(&path).unwrap().lines().count();
+            assert!(
+                lines <= 800,
+                "{} has {lines} lines: split it by idea",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_undone_or_skipped() {
+    let marks = ["todo!(", "unimplemented!(", "#[ignore"];
+    for folder in [
+        "core",
+        "tests/conformance",
+        "tests/e2e",
+        "tests/interop",
+        "tests/sim",
+        "tests/fuzz",
+        "tests/lab",
+    ] {
+        each_line(folder, |file, number, line| {
+            for mark in marks {
+                assert!(!line.contains(mark), "{file}:{number} is left undone: {line}");
+            }
+        });
+    }
+}
+
+/// Absolute paths of the machine that something was written on do not belong into a repository.
+#[test]
+fn no_file_names_a_path_of_one_machine() {
+    let endings = [".rs", ".md", ".toml", ".sh", "Makefile", "run", ".json"];
+    let prefixes = ["/wor", "/far", "/roo"].map(|start| match start {
+        "/wor" => format!("{start}k/"),
+        "/far" => format!("{start}m/"),
+        _ => format!("{start}t/."),
+    });
+    for path in files(&root(), &endings) {
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
+        for prefix in &prefixes {
+            assert!(
+                !text.contains(prefix.as_str()),
+                "{} names {prefix}",
+                path.display()
+            );
+        }
+    }
+}
