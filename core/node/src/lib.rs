@@ -1,1 +1,13 @@
-//! Placeholder.
+//! The shell around the sans-IO node: TUN device, UDP socket, OS threads, clock, state directory, registry
+//! client, port mapping and control API.
+
+pub mod babel_mode;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod join;
+pub mod logging;
+pub mod state;
+
+pub use config::{Config, TunChoice};
+pub use daemon::{Daemon, DaemonError, Handle};

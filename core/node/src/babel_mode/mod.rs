@@ -1,0 +1,1 @@
+//! Babel on the interfaces of the operating system (`osier babel`).

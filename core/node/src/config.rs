@@ -1,0 +1,43 @@
+//! How a daemon is configured: [`Config`] from whoever starts it, on top of `settings.toml` in the state
+//! directory.
+
+use std::path::PathBuf;
+
+/// What a front end decides. Everything that is `None` comes from `settings.toml`, then from the defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub state_dir: PathBuf,
+    pub tun: TunChoice,
+    /// UDP port to listen on. A port asked for must be free; the default one gives way to another.
+    pub port: Option<u16>,
+    /// Control socket; `control.sock` in the state directory when `None`.
+    pub control_socket: Option<PathBuf>,
+    /// Group that may use the control socket besides the daemon's user.
+    pub control_group: Option<String>,
+    /// Whether to ask routers for a port mapping.
+    pub port_mapping: Option<bool>,
+}
+
+impl Config {
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            state_dir: state_dir.into(),
+            tun: TunChoice::Settings,
+            port: None,
+            control_socket: None,
+            control_group: None,
+            port_mapping: None,
+        }
+    }
+}
+
+/// Which TUN device the packets of this machine come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TunChoice {
+    /// As `settings.toml` says; a device `osier0` (or the next free number) by default.
+    Settings,
+    /// A device of this name.
+    Named(String),
+    /// None: relay for others, answer probes, but carry no traffic of this machine.
+    None,
+}
