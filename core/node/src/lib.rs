@@ -2,12 +2,15 @@
 //! client, port mapping and control API.
 
 pub mod babel_mode;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod join;
 pub mod logging;
 pub mod state;
+#[cfg(test)]
+mod testing;
 
 pub use config::{Config, TunChoice};
 pub use daemon::{Daemon, DaemonError, Handle};
