@@ -6,6 +6,8 @@
 //! plain data.
 
 pub mod certificate;
+pub mod codec;
+pub mod error;
 pub mod fib;
 pub mod identity;
 pub mod invite;
