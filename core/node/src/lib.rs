@@ -8,9 +8,11 @@ pub mod control;
 pub mod daemon;
 pub mod join;
 pub mod logging;
+pub mod settings;
 pub mod state;
 #[cfg(test)]
 mod testing;
+pub mod udp;
 
 pub use config::{Config, TunChoice};
 pub use daemon::{Daemon, DaemonError, Handle};

@@ -7,6 +7,7 @@
 //! | `network` | the network's root and prefix | likewise |
 //! | `revocations` | newest revocation list | moved aside, fetched again |
 //! | `members` | known members, for a start without the registry | moved aside, fetched again |
+//! | `registries` | where the network's registries are | moved aside; `osier join` or `settings.toml` gives them again |
 //! | `seqno` | our Babel seqno and record sequence | moved aside; neighbours forget the old one in minutes |
 //! | `settings.toml` | what the operator may edit | refuse to start, naming the line |
 //! | `lock` | pid of the daemon, for error messages | rewritten |
@@ -41,17 +42,19 @@ pub enum Item {
     Identity,
     Certificate,
     Network,
+    Registries,
     Revocations,
     Members,
     Seqno,
 }
 
 impl Item {
-    pub const ALL: [Item; 7] = [
+    pub const ALL: [Item; 8] = [
         Item::PendingIdentity,
         Item::Identity,
         Item::Certificate,
         Item::Network,
+        Item::Registries,
         Item::Revocations,
         Item::Members,
         Item::Seqno,
@@ -63,6 +66,7 @@ impl Item {
             Item::Identity => "identity.key",
             Item::Certificate => "certificate",
             Item::Network => "network",
+            Item::Registries => "registries",
             Item::Revocations => "revocations",
             Item::Members => "members",
             Item::Seqno => "seqno",
@@ -98,12 +102,8 @@ pub enum StateError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}{}", path.display(), hint(source))]
     Write { path: PathBuf, source: io::Error },
-    #[error("{} in {}: {reason}", field, path.display())]
-    Settings {
-        path: PathBuf,
-        field: String,
-        reason: String,
-    },
+    #[error("{}: {reason}", path.display())]
+    Settings { path: PathBuf, reason: String },
 }
 
 fn pid_text(pid: Option<u32>) -> String {

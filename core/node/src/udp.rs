@@ -1,0 +1,312 @@
+//! The node's one UDP socket: IPv6 and IPv4 on the same port.
+//!
+//! It is shared by the packet threads and the control task, all of which send without waiting. Packets may be
+//! fragmented on the way (no DF): the TUN device's MTU of 1280 then passes on every path, and nothing depends
+//! on ICMP. Addresses are IPv4 or IPv6 proper outside this module, never IPv4 inside IPv6.
+
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    io::{self, IoSliceMut},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
+    os::fd::{AsFd, BorrowedFd},
+};
+
+/// The port of a node unless told otherwise: outside the range that systems hand out by themselves.
+pub const DEFAULT_PORT: u16 = 16697;
+/// Ports above the default one that are tried before any free one is taken, so that restarts tend to find the
+/// same.
+const NEARBY: u16 = 8;
+/// What we ask the kernel to buffer, each way; it may give less. It is charged as used, not when idle.
+const KERNEL_BUFFER: usize = 4 << 20;
+/// How long a packet thread waits for a full socket.
+const SEND_WAIT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 1_000_000,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum UdpError {
+    #[error(
+        "UDP port {0} is in use: stop the program that has it, or choose another with --port or `port` in settings.toml"
+    )]
+    InUse(u16),
+    #[error("no permission to use UDP port {0}: choose one above 1023")]
+    Privileged(u16),
+    #[error("cannot open a UDP socket: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Which port to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortChoice {
+    /// This one or none.
+    Exactly(u16),
+    /// The default one, or another when it is taken.
+    Default,
+}
+
+#[derive(Debug)]
+pub struct Udp {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    /// IPv4 destinations are written as IPv6.
+    dual_stack: bool,
+    port: u16,
+}
+
+impl Udp {
+    pub fn bind(choice: PortChoice) -> Result<Self, UdpError> {
+        match choice {
+            PortChoice::Exactly(port) => Self::bind_port(port),
+            PortChoice::Default => {
+                for port in DEFAULT_PORT..=DEFAULT_PORT + NEARBY {
+                    match Self::bind_port(port) {
+                        Err(UdpError::InUse(_)) => {}
+                        other => return other,
+                    }
+                }
+                Self::bind_port(0)
+            }
+        }
+    }
+
+    fn bind_port(port: u16) -> Result<Self, UdpError> {
+        let (socket, dual_stack) = match open(port, true) {
+            Ok(socket) => (socket, true),
+            Err(error) if is_taken(&error) => return Err(explain(error, port)),
+            // A system without IPv6.
+            Err(_) => (open(port, false).map_err(|e| explain(e, port))?, false),
+        };
+        let socket = UdpSocket::from(socket);
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        allow_fragments(&socket, dual_stack);
+        // More than the system allows is quietly cut; less than asked is no failure.
+        let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), KERNEL_BUFFER);
+        let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), KERNEL_BUFFER);
+        let port = socket.local_addr()?.port();
+        Ok(Self {
+            socket,
+            state,
+            dual_stack,
+            port,
+        })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether the socket speaks IPv6 as well as IPv4.
+    pub fn has_ipv6(&self) -> bool {
+        self.dual_stack
+    }
+
+    /// Reads what has arrived, without waiting. Each buffer holds one or more datagrams of one sender, see
+    /// [`RecvMeta::stride`].
+    pub fn receive(&self, buffers: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
+        let count = self.state.recv(UdpSockRef::from(&self.socket), buffers, meta)?;
+        for meta in &mut meta[..count] {
+            meta.addr = proper(meta.addr);
+        }
+        Ok(count)
+    }
+
+    /// Sends one datagram without waiting.
+    pub fn try_send(&self, remote: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        let destination = match remote {
+            SocketAddr::V4(v4) if self.dual_stack => {
+                SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
+            }
+            SocketAddr::V6(_) if !self.dual_stack => return Err(io::ErrorKind::NetworkUnreachable.into()),
+            other => other,
+        };
+        let transmit = Transmit {
+            destination,
+            ecn: None,
+            contents: datagram,
+            segment_size: None,
+            src_ip: None,
+        };
+        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+    }
+
+    /// Sends one datagram; waits up to a millisecond for a full socket.
+    pub fn send(&self, remote: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        match self.try_send(remote, datagram) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
+                rustix::event::poll(&mut fds, Some(&SEND_WAIT))?;
+                self.try_send(remote, datagram)
+            }
+            other => other,
+        }
+    }
+}
+
+impl AsFd for Udp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn open(port: u16, dual_stack: bool) -> io::Result<Socket> {
+    let (domain, address) = if dual_stack {
+        (Domain::IPV6, IpAddr::from(Ipv6Addr::UNSPECIFIED))
+    } else {
+        (Domain::IPV4, IpAddr::from(Ipv4Addr::UNSPECIFIED))
+    };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if dual_stack {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&SocketAddr::new(address, port).into())?;
+    Ok(socket)
+}
+
+/// Undoes what quinn-udp sets for QUIC, which must not be fragmented. A failure leaves DF on, which on nearly
+/// all paths changes nothing.
+fn allow_fragments(socket: &UdpSocket, ipv6: bool) {
+    let _ = sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT);
+    if ipv6 {
+        let _ = sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT);
+        clear_ipv6_dontfrag(socket);
+    }
+}
+
+/// rustix and socket2 know no name for this option.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn clear_ipv6_dontfrag(socket: &UdpSocket) {
+    use std::os::fd::AsRawFd;
+    let off: libc::c_int = 0;
+    // SAFETY: the descriptor is open for the length of the call, and the pointer and length describe `off`.
+    let _ = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IPV6,
+            libc::IPV6_DONTFRAG,
+            (&raw const off).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn clear_ipv6_dontfrag(_: &UdpSocket) {}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+    )
+}
+
+fn explain(error: io::Error, port: u16) -> UdpError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => UdpError::InUse(port),
+        io::ErrorKind::PermissionDenied => UdpError::Privileged(port),
+        _ => UdpError::Io(error),
+    }
+}
+
+/// IPv4 inside IPv6 as IPv4.
+fn proper(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => SocketAddr::new(v4.into(), v6.port()),
+            // The flow label says nothing about who it is; the scope is needed for link-local senders.
+            None => SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id())),
+        },
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn receive_one(udp: &Udp) -> (SocketAddr, Vec<u8>) {
+        let mut buffer = [0; 2000];
+        let mut meta = [RecvMeta::default()];
+        let mut fds = [PollFd::new(udp, PollFlags::IN)];
+        rustix::event::poll(
+            &mut fds,
+            Some(&Timespec {
+                tv_sec: 5,
+                tv_nsec: 0,
+            }),
+        )
+        .unwrap();
+        assert_eq!(
+            udp.receive(&mut [IoSliceMut::new(&mut buffer)], &mut meta)
+                .unwrap(),
+            1
+        );
+        (meta[0].addr, buffer[..meta[0].len].to_vec())
+    }
+
+    #[test]
+    fn one_socket_serves_both_families_with_proper_addresses() {
+        let udp = Udp::bind(PortChoice::Exactly(0)).unwrap();
+        let mut locals = vec!["127.0.0.1:0"];
+        if udp.has_ipv6() && UdpSocket::bind("[::1]:0").is_ok() {
+            locals.push("[::1]:0");
+        }
+        for local in locals {
+            let other = UdpSocket::bind(local).unwrap();
+            let here = SocketAddr::new(other.local_addr().unwrap().ip(), udp.port());
+            other.send_to(b"ping", here).unwrap();
+            let (from, data) = receive_one(&udp);
+            assert_eq!((from, &data[..]), (other.local_addr().unwrap(), &b"ping"[..]));
+            udp.send(from, b"pong").unwrap();
+            let mut buffer = [0; 10];
+            let (length, from) = other.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..length], from), (&b"pong"[..], here));
+        }
+    }
+
+    #[test]
+    fn taken_port_is_named() {
+        let first = Udp::bind(PortChoice::Exactly(0)).unwrap();
+        let error = Udp::bind(PortChoice::Exactly(first.port())).unwrap_err();
+        assert!(matches!(error, UdpError::InUse(port) if port == first.port()));
+        assert!(error.to_string().contains(&first.port().to_string()));
+    }
+
+    #[test]
+    fn default_port_gives_way() {
+        let first = Udp::bind(PortChoice::Default).unwrap();
+        let second = Udp::bind(PortChoice::Default).unwrap();
+        assert_ne!(first.port(), second.port());
+    }
+
+    #[test]
+    fn packets_may_be_fragmented() {
+        let udp = Udp::bind(PortChoice::Exactly(0)).unwrap();
+        assert_eq!(
+            sockopt::ip_mtu_discover(&udp).unwrap(),
+            Ipv4PathMtuDiscovery::DONT
+        );
+        if udp.has_ipv6() {
+            assert_eq!(
+                sockopt::ipv6_mtu_discover(&udp).unwrap(),
+                Ipv6PathMtuDiscovery::DONT
+            );
+        }
+    }
+
+    #[test]
+    fn empty_socket_does_not_wait() {
+        let udp = Udp::bind(PortChoice::Exactly(0)).unwrap();
+        let mut buffer = [0; 100];
+        let error = udp
+            .receive(&mut [IoSliceMut::new(&mut buffer)], &mut [RecvMeta::default()])
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}
