@@ -1,42 +1,96 @@
 //! The packet path as pure functions over buffers: admit, look up, seal, open, forward.
 //!
-//! A packet thread (or a simulation) holds one [`Forwarder`] and the current [`osier_proto::Snapshot`]; it calls
+//! A packet thread (or a simulation) holds one [`Forwarder`] and the current [`osier_proto::Snapshot`]. It calls
 //! [`Forwarder::from_tun`] for each packet read from the TUN device and [`Forwarder::from_network`] for each
-//! datagram, and does what the [`Action`] says. Nothing is allocated per packet.
+//! datagram, does what the [`Action`] says, and drains [`Forwarder::poll_activity`] for control. Nothing is
+//! allocated per packet.
+//!
+//! What is dropped is counted by [`DropReason`]; where the sender can do something about it, it is told by an
+//! ICMPv6 error (RFC 4443), at a bounded rate.
+
+mod forward;
+mod icmp;
+
+pub use forward::Forwarder;
 
 use core::net::SocketAddr;
-use osier_proto::{Instant, Snapshot, snapshot::Activity, tunnel::TunnelId};
+use osier_proto::tunnel::TunnelId;
 
 /// What to do with the bytes in the output buffer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Action<'a> {
     /// Send the datagram.
     Send { remote: SocketAddr, datagram: &'a [u8] },
     /// Write the packet to the TUN device.
     Deliver(&'a [u8]),
-    /// Give the datagram to `Node::handle_datagram`.
+    /// Give the datagram to `Node::handle_datagram`: a handshake message or a cookie.
     ControlDatagram(&'a [u8]),
-    /// Give the decrypted packet to `Node::handle_tunnel_packet`.
+    /// Give the decrypted packet to `Node::handle_tunnel_packet`: its source and its destination are link-local
+    /// (or the destination multicast).
     ControlPacket(TunnelId, &'a [u8]),
-    /// Give the packet to `Node::handle_probe_packet`.
+    /// Give the packet to `Node::handle_probe_packet`: it answers an echo request of control's.
     Probe(&'a [u8]),
+    /// Counted; nothing to do.
     Drop(DropReason),
+    /// A keepalive; nothing to do.
+    Nothing,
 }
 
+/// Why a packet went no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DropReason { Malformed, NotOurSource, NoRoute, HopLimit, TooBig, NoSession, Rejected, Unauthenticated, SourceNotPermitted }
-
-/// Per-thread state: scratch for ICMPv6 errors and their rate limit, drop counters.
-#[derive(Debug)]
-pub struct Forwarder {}
-
-impl Forwarder {
-    pub fn new() -> Self { todo!() }
-    /// A packet from the local device (or one the node originates). `out` holds at least 65,535 octets.
-    /// ICMPv6 errors towards the local host come back as [`Action::Deliver`].
-    pub fn from_tun<'a>(&mut self, _s: &Snapshot, _packet: &mut [u8], _out: &'a mut [u8], _now: Instant) -> (Action<'a>, Option<Activity>) { todo!() }
-    /// A datagram from the network. ICMPv6 errors towards the sender come back as [`Action::Send`].
-    pub fn from_network<'a>(&mut self, _s: &Snapshot, _source: SocketAddr, _datagram: &mut [u8], _out: &'a mut [u8], _now: Instant) -> (Action<'a>, Option<Activity>) { todo!() }
+pub enum DropReason {
+    /// No WireGuard message, or no well-formed IPv6 packet.
+    Malformed,
+    /// From the TUN device, with a source that is not in our prefixes.
+    NotOurSource,
+    /// From the TUN device, to an address that cannot leave this host: multicast, link-local, unspecified.
+    Scope,
+    /// No prefix covers the destination, or it is known to be unreachable.
+    NoRoute,
+    HopLimit,
+    TooBig,
+    /// The next tunnel has no keys or no endpoint now.
+    NoSession,
+    /// A data message that the session refused: forged, replayed or for keys that are gone.
+    Rejected,
+    /// Data on a tunnel whose ends have not accepted each other.
+    Unauthenticated,
+    /// The neighbour may not send from this source.
+    SourceNotPermitted,
+    /// A data message for a session we do not have.
+    UnknownReceiver,
 }
 
-impl Default for Forwarder { fn default() -> Self { Self::new() } }
+impl DropReason {
+    /// Every reason, in order.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::NotOurSource,
+        Self::Scope,
+        Self::NoRoute,
+        Self::HopLimit,
+        Self::TooBig,
+        Self::NoSession,
+        Self::Rejected,
+        Self::Unauthenticated,
+        Self::SourceNotPermitted,
+        Self::UnknownReceiver,
+    ];
+
+    /// A stable name for metrics and status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::NotOurSource => "not-our-source",
+            Self::Scope => "scope",
+            Self::NoRoute => "no-route",
+            Self::HopLimit => "hop-limit",
+            Self::TooBig => "too-big",
+            Self::NoSession => "no-session",
+            Self::Rejected => "rejected",
+            Self::Unauthenticated => "unauthenticated",
+            Self::SourceNotPermitted => "source-not-permitted",
+            Self::UnknownReceiver => "unknown-receiver",
+        }
+    }
+}

@@ -1,18 +1,330 @@
 //! What the data plane forwards by: published by control, read by packet threads, never written by them but
-//! for counters.
+//! for counters, endpoints and time stamps, which are atomics or sit behind a lock of a few nanoseconds.
+//!
+//! A [`TunnelHandle`] lives as long as its tunnel; every [`Snapshot`] refers to the same one. Control sets its
+//! state, and reads from it what packet threads saw. They report only what cannot wait for the next timer, as
+//! [`Activity`]: an idle tunnel costs no polling, and a busy one does not flood control.
 
-use crate::{Instant, fib::Fib, tunnel::{Session, TunnelId}};
+use crate::{
+    Duration, Instant, IpNet,
+    fib::Fib,
+    tunnel::{Opened, Sealed, Session, TunnelId},
+};
 use core::net::{Ipv6Addr, SocketAddr};
-use std::{collections::BTreeMap, sync::Arc};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-/// A tunnel as the data plane sees it. Counters and endpoint are atomics.
+/// Begins the payload of the ICMPv6 echo requests that control sends; what answers them goes to
+/// `Node::handle_probe_packet` instead of the TUN device.
+pub const PROBE_MAGIC: [u8; 8] = *b"\xf0osierPr";
+
+/// Smallest MTU of IPv6 (RFC 8200 section 5), and the default of a tunnel.
+pub const MIN_MTU: u16 = 1280;
+
+/// Data sent after a pause at least this long is reported as [`Activity::Sending`].
+const QUIET: Duration = Duration::from_secs(1);
+/// So is data sent when nothing has come back for this long; and never more often than this.
+const OVERDUE: Duration = Duration::from_millis(250);
+
+/// What the data plane must tell control besides handing over packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Data went out on a tunnel that had been quiet, or from which nothing has come back for 250 ms: watch
+    /// whether something comes back. At most every 250 ms per tunnel.
+    Sending(TunnelId),
+    /// Something authentic came in on a tunnel whose [`TunnelHandle::report_next_receive`] was armed; every
+    /// new tunnel's is, so this also says that the handshake is complete.
+    Heard(TunnelId),
+    /// An authenticated datagram came from a new address, which is the endpoint from now on: the peer moved.
+    Moved(TunnelId, SocketAddr),
+}
+
+/// Whose packet is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// From or to this node.
+    Own,
+    /// Forwarded for others.
+    Transit,
+    /// Babel, link protocol and other link-local packets.
+    Control,
+}
+
+#[derive(Debug, Default)]
+struct Counter {
+    packets: AtomicU64,
+    octets: AtomicU64,
+}
+
+/// Packets and octets of one [`Class`] in one direction. Octets are those of the IPv6 packets inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub packets: u64,
+    pub octets: u64,
+}
+
+/// All counters of one direction of a tunnel; they only rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrafficByClass {
+    pub own: Traffic,
+    pub transit: Traffic,
+    pub control: Traffic,
+}
+
+impl TrafficByClass {
+    pub fn octets(&self) -> u64 {
+        self.own.octets + self.transit.octets + self.control.octets
+    }
+}
+
+#[derive(Debug, Default)]
+struct Direction {
+    own: Counter,
+    transit: Counter,
+    control: Counter,
+}
+
+impl Direction {
+    fn count(&self, class: Class, octets: usize) {
+        let counter = match class {
+            Class::Own => &self.own,
+            Class::Transit => &self.transit,
+            Class::Control => &self.control,
+        };
+        counter.packets.fetch_add(1, Relaxed);
+        counter.octets.fetch_add(octets as u64, Relaxed);
+    }
+
+    fn read(&self) -> TrafficByClass {
+        let read = |c: &Counter| Traffic {
+            packets: c.packets.load(Relaxed),
+            octets: c.octets.load(Relaxed),
+        };
+        TrafficByClass {
+            own: read(&self.own),
+            transit: read(&self.transit),
+            control: read(&self.control),
+        }
+    }
+}
+
+/// A point in time that may be unset, shared between threads.
+#[derive(Debug, Default)]
+struct AtomicInstant(AtomicU64);
+
+impl AtomicInstant {
+    /// Zero means unset, so the epoch itself is stored a microsecond late.
+    fn set(&self, at: Instant) {
+        self.0.store(at.as_micros().max(1), Relaxed);
+    }
+
+    fn get(&self) -> Option<Instant> {
+        match self.0.load(Relaxed) {
+            0 => None,
+            micros => Some(Instant::from_micros(micros)),
+        }
+    }
+
+    /// Whether it is unset or at least `age` ago.
+    fn older_than(&self, age: Duration, now: Instant) -> bool {
+        self.get().is_none_or(|at| now.saturating_since(at) >= age)
+    }
+}
+
+/// A tunnel as the data plane sees it.
 #[derive(Debug)]
-pub struct TunnelHandle { /* id, session: Box<dyn Session>, endpoint, state (unauthenticated | open), mtu, counters, activity */ }
+pub struct TunnelHandle {
+    id: TunnelId,
+    session: Box<dyn Session>,
+    endpoint: Mutex<Option<SocketAddr>>,
+    open: AtomicBool,
+    mtu: AtomicU16,
+    may_relay: AtomicBool,
+    /// What a neighbour that may not relay can send from; looked at for such neighbours only.
+    sources: Mutex<Box<[IpNet]>>,
+    sent: Direction,
+    received: Direction,
+    last_data_sent: AtomicInstant,
+    last_data_received: AtomicInstant,
+    last_received: AtomicInstant,
+    last_report: AtomicInstant,
+    report_receive: AtomicBool,
+}
 
 impl TunnelHandle {
-    pub fn id(&self) -> TunnelId { todo!() }
-    pub fn session(&self) -> &dyn Session { todo!() }
-    pub fn endpoint(&self) -> Option<SocketAddr> { todo!() }
+    /// A tunnel that lets nothing but link-local packets pass until [`TunnelHandle::set_open`].
+    pub fn new(id: TunnelId, session: Box<dyn Session>, endpoint: Option<SocketAddr>) -> Self {
+        Self {
+            id,
+            session,
+            endpoint: Mutex::new(endpoint),
+            open: AtomicBool::new(false),
+            mtu: AtomicU16::new(MIN_MTU),
+            may_relay: AtomicBool::new(false),
+            sources: Mutex::default(),
+            sent: Direction::default(),
+            received: Direction::default(),
+            last_data_sent: AtomicInstant::default(),
+            last_data_received: AtomicInstant::default(),
+            last_received: AtomicInstant::default(),
+            last_report: AtomicInstant::default(),
+            report_receive: AtomicBool::new(true),
+        }
+    }
+
+    pub fn id(&self) -> TunnelId {
+        self.id
+    }
+
+    /// For handshakes, ticks and flushing. To exchange packets use [`TunnelHandle::seal`] and
+    /// [`TunnelHandle::opened`], which count.
+    pub fn session(&self) -> &dyn Session {
+        &*self.session
+    }
+
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        *lock(&self.endpoint)
+    }
+
+    pub fn set_endpoint(&self, endpoint: Option<SocketAddr>) {
+        *lock(&self.endpoint) = endpoint;
+    }
+
+    /// Whether both ends accepted each other's certificates; else only link-local packets pass.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Relaxed)
+    }
+
+    pub fn set_open(&self, open: bool) {
+        self.open.store(open, Relaxed);
+    }
+
+    /// Largest inner packet in octets.
+    pub fn mtu(&self) -> u16 {
+        self.mtu.load(Relaxed)
+    }
+
+    /// Never below [`MIN_MTU`].
+    pub fn set_mtu(&self, mtu: u16) {
+        self.mtu.store(mtu.max(MIN_MTU), Relaxed);
+    }
+
+    /// What the neighbour may send from: as a relay, anything inside the network; else its own prefixes.
+    pub fn set_sources(&self, may_relay: bool, prefixes: &[IpNet]) {
+        *lock(&self.sources) = prefixes.into();
+        self.may_relay.store(may_relay, Relaxed);
+    }
+
+    /// Whether a packet with this source may come from the neighbour. Until
+    /// [`TunnelHandle::set_sources`] nothing may.
+    pub fn permits_source(&self, source: Ipv6Addr, network: &IpNet) -> bool {
+        if self.may_relay.load(Relaxed) {
+            covers(network, source)
+        } else {
+            lock(&self.sources).iter().any(|p| covers(p, source))
+        }
+    }
+
+    /// Arms [`Activity::Heard`] for the next authenticated data message, e.g. after the tunnel was found dead.
+    pub fn report_next_receive(&self) {
+        self.report_receive.store(true, Relaxed);
+    }
+
+    /// Seals a packet and counts it. With [`Class::Own`] and [`Class::Transit`], says whether control should
+    /// hear of it.
+    pub fn seal<'a>(
+        &self,
+        now: Instant,
+        class: Class,
+        packet: &[u8],
+        out: &'a mut [u8],
+    ) -> (Sealed<'a>, Option<Activity>) {
+        let sealed = self.session.seal(now, packet, out);
+        if !matches!(sealed, Sealed::Datagram(_)) {
+            return (sealed, None);
+        }
+        self.sent.count(class, packet.len());
+        let activity = if class == Class::Control {
+            None
+        } else {
+            self.data_sent(now)
+        };
+        (sealed, activity)
+    }
+
+    fn data_sent(&self, now: Instant) -> Option<Activity> {
+        let quiet = self.last_data_sent.older_than(QUIET, now);
+        self.last_data_sent.set(now);
+        let report = (quiet || self.last_received.older_than(OVERDUE, now))
+            && self.last_report.older_than(OVERDUE, now);
+        report.then(|| {
+            self.last_report.set(now);
+            Activity::Sending(self.id)
+        })
+    }
+
+    /// Opens a data message, notes the time and where it came from, and returns what control should hear.
+    /// The packet itself is counted by [`TunnelHandle::count_received`], once its class is known.
+    pub fn open<'a>(
+        &self,
+        now: Instant,
+        source: SocketAddr,
+        datagram: &[u8],
+        out: &'a mut [u8],
+    ) -> (Opened<'a>, [Option<Activity>; 2]) {
+        let opened = self.session.open(now, source, datagram, out);
+        if !matches!(opened, Opened::Packet(_)) {
+            return (opened, [None, None]);
+        }
+        self.last_received.set(now);
+        let heard = self.report_receive.load(Relaxed) && self.report_receive.swap(false, Relaxed);
+        let mut endpoint = lock(&self.endpoint);
+        let moved = *endpoint != Some(source);
+        if moved {
+            *endpoint = Some(source);
+        }
+        drop(endpoint);
+        (
+            opened,
+            [
+                moved.then_some(Activity::Moved(self.id, source)),
+                heard.then_some(Activity::Heard(self.id)),
+            ],
+        )
+    }
+
+    /// Counts a received packet.
+    pub fn count_received(&self, class: Class, octets: usize, now: Instant) {
+        self.received.count(class, octets);
+        if class != Class::Control {
+            self.last_data_received.set(now);
+        }
+    }
+
+    pub fn sent(&self) -> TrafficByClass {
+        self.sent.read()
+    }
+
+    pub fn received(&self) -> TrafficByClass {
+        self.received.read()
+    }
+
+    /// When data (own or transit, not control) was last sealed.
+    pub fn last_data_sent(&self) -> Option<Instant> {
+        self.last_data_sent.get()
+    }
+
+    pub fn last_data_received(&self) -> Option<Instant> {
+        self.last_data_received.get()
+    }
+
+    /// When a data message, keepalives and control packets included, was last authenticated.
+    pub fn last_received(&self) -> Option<Instant> {
+        self.last_received.get()
+    }
 }
 
 /// One consistent view.
@@ -20,20 +332,58 @@ impl TunnelHandle {
 pub struct Snapshot {
     pub fib: Fib,
     pub tunnels: BTreeMap<TunnelId, Arc<TunnelHandle>>,
-    /// WireGuard receiver index (upper 24 bits) to tunnel.
-    pub receivers: BTreeMap<u32, TunnelId>,
+    /// Session index (upper 24 bits of WireGuard's receiver index) to tunnel.
+    pub receivers: BTreeMap<u32, Arc<TunnelHandle>>,
     /// Our own address, source of ICMPv6 errors.
     pub address: Ipv6Addr,
+    /// Our own prefixes: packets from the TUN device must have a source in them, packets from the network
+    /// must not.
+    pub own: Vec<IpNet>,
+    /// The network's prefix.
+    pub network: IpNet,
+    /// There is no TUN device and no kernel behind it: answer ICMPv6 echo requests to our address ourselves.
+    pub answers_echo: bool,
 }
 
-/// What the data plane must tell control besides handing over packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activity {
-    /// Data went out on a tunnel that had been quiet: watch whether something comes back.
-    Sending(TunnelId),
-    /// An authenticated datagram came from a new address: the peer moved.
-    Moved(TunnelId, SocketAddr),
+impl Snapshot {
+    /// A node without tunnels that knows its own prefixes.
+    pub fn new(address: Ipv6Addr, own: Vec<IpNet>, network: IpNet) -> Self {
+        let mut fib = Fib::default();
+        for prefix in &own {
+            fib.insert(*prefix, crate::fib::Hop::Local);
+        }
+        Self {
+            fib,
+            tunnels: BTreeMap::new(),
+            receivers: BTreeMap::new(),
+            address,
+            own,
+            network,
+            answers_echo: false,
+        }
+    }
+
+    /// Adds a tunnel under the index its session was made with.
+    pub fn add_tunnel(&mut self, index: u32, tunnel: Arc<TunnelHandle>) {
+        self.receivers.insert(index, Arc::clone(&tunnel));
+        self.tunnels.insert(tunnel.id(), tunnel);
+    }
+
+    pub fn remove_tunnel(&mut self, index: u32, tunnel: TunnelId) {
+        self.receivers.remove(&index);
+        self.tunnels.remove(&tunnel);
+    }
+
+    pub fn is_own(&self, address: Ipv6Addr) -> bool {
+        self.own.iter().any(|p| covers(p, address))
+    }
 }
 
-#[allow(unused)]
-fn _types(_: Instant) {}
+fn covers(prefix: &IpNet, address: Ipv6Addr) -> bool {
+    matches!(prefix, IpNet::V6(net) if net.contains(&address))
+}
+
+/// A panic while the lock was held leaves a plain value behind, never a half-written one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

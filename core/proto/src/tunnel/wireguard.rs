@@ -1,0 +1,209 @@
+//! The WireGuard engine: boringtun's `Tunn` behind a lock.
+//!
+//! boringtun reads the system's clock and randomness inside, so `now` only dates answers here, and nothing but
+//! this module may import it.
+//!
+//! Things it leaves to its caller, done here:
+//! - it compares times with the last `update_timers`, so that runs before each handshake we begin, lest one
+//!   begun after a long silence be taken for 90 seconds old;
+//! - a buffer that is too short makes it panic: sizes are checked first;
+//! - counters near 2^64 overflow in its replay window: messages beyond WireGuard's own limit are refused.
+
+use super::{COOKIE_LENGTH, INITIATION_LENGTH, Initiation, MAX_INDEX, MessageKind, OVERHEAD, Opened, Sealed};
+use super::{Session, SessionFactory};
+use crate::{Duration, Instant, identity::TunnelKey};
+use boringtun::noise::{
+    Packet, Tunn, TunnResult, handshake::parse_handshake_anon, rate_limiter::RateLimiter,
+};
+use boringtun::x25519::{PublicKey, StaticSecret};
+use core::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Handshake messages a second, from everybody together, before cookies are demanded.
+const HANDSHAKES_PER_SECOND: u64 = 200;
+/// How often boringtun's timers, which count seconds, want to be looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// REJECT-AFTER-MESSAGES (WireGuard paper section 6.1).
+const MAX_COUNTER: u64 = u64::MAX - (1 << 13);
+
+/// Makes WireGuard sessions for our static key; all share one rate limiter.
+pub struct WireGuardFactory {
+    secret: StaticSecret,
+    public: PublicKey,
+    limiter: Arc<RateLimiter>,
+}
+
+impl core::fmt::Debug for WireGuardFactory {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("WireGuardFactory").finish_non_exhaustive()
+    }
+}
+
+impl WireGuardFactory {
+    pub fn new(secret: &[u8; 32]) -> Self {
+        Self::with_limit(secret, HANDSHAKES_PER_SECOND)
+    }
+
+    /// With another number of handshake messages a second above which senders must prove their address.
+    pub fn with_limit(secret: &[u8; 32], handshakes_per_second: u64) -> Self {
+        let secret = StaticSecret::from(*secret);
+        let public = PublicKey::from(&secret);
+        Self {
+            secret,
+            public,
+            limiter: Arc::new(RateLimiter::new(&public, handshakes_per_second)),
+        }
+    }
+
+    pub fn public_key(&self) -> TunnelKey {
+        TunnelKey(*self.public.as_bytes())
+    }
+}
+
+impl SessionFactory for WireGuardFactory {
+    fn new_session(&self, peer: TunnelKey, index: u32, _now: Instant) -> Box<dyn Session> {
+        let tunn = Tunn::new(
+            self.secret.clone(),
+            PublicKey::from(peer.0),
+            None,
+            None,
+            index & MAX_INDEX,
+            Some(Arc::clone(&self.limiter)),
+        );
+        Box::new(WireGuardSession {
+            tunn: Mutex::new(tunn),
+        })
+    }
+
+    fn identify_initiation<'a>(
+        &self,
+        _now: Instant,
+        source: SocketAddr,
+        datagram: &[u8],
+        out: &'a mut [u8],
+    ) -> Initiation<'a> {
+        if out.len() < COOKIE_LENGTH {
+            return Initiation::Rejected;
+        }
+        match self.limiter.verify_packet(Some(source.ip()), datagram, out) {
+            Ok(Packet::HandshakeInit(message)) => {
+                match parse_handshake_anon(&self.secret, &self.public, &message) {
+                    Ok(half) => Initiation::From(TunnelKey(half.peer_static_public)),
+                    Err(_) => Initiation::Rejected,
+                }
+            }
+            Err(TunnResult::WriteToNetwork(cookie)) => Initiation::Cookie(cookie),
+            Ok(_) | Err(_) => Initiation::Rejected,
+        }
+    }
+
+    fn tick(&self, _now: Instant) {
+        self.limiter.reset_count();
+    }
+}
+
+struct WireGuardSession {
+    tunn: Mutex<Tunn>,
+}
+
+impl core::fmt::Debug for WireGuardSession {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("WireGuardSession")
+    }
+}
+
+impl WireGuardSession {
+    fn lock(&self) -> MutexGuard<'_, Tunn> {
+        self.tunn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session for WireGuardSession {
+    fn open<'a>(&self, _now: Instant, source: SocketAddr, datagram: &[u8], out: &'a mut [u8]) -> Opened<'a> {
+        // An empty datagram would mean "flush" to boringtun.
+        let Some(kind) = MessageKind::of(datagram) else {
+            return Opened::Rejected;
+        };
+        if out.len() < datagram.len().max(INITIATION_LENGTH) {
+            return Opened::Rejected;
+        }
+        let is_data = matches!(kind, MessageKind::Data(_));
+        if is_data && counter(datagram) > MAX_COUNTER {
+            return Opened::Rejected;
+        }
+        match self.lock().decapsulate(Some(source.ip()), datagram, out) {
+            TunnResult::WriteToTunnelV6(packet, _) | TunnResult::WriteToTunnelV4(packet, _) => {
+                Opened::Packet(packet)
+            }
+            TunnResult::WriteToNetwork(reply) => Opened::Reply(reply),
+            // An authentic data message without a packet in it.
+            TunnResult::Done if is_data => Opened::Packet(&[]),
+            TunnResult::Done => Opened::Nothing,
+            TunnResult::Err(_) => Opened::Rejected,
+        }
+    }
+
+    fn flush<'a>(&self, _now: Instant, out: &'a mut [u8]) -> Option<&'a [u8]> {
+        // What is queued came through `seal`, whose buffers were as long as this one must be.
+        if out.len() < MAX_QUEUED + OVERHEAD {
+            return None;
+        }
+        datagram(self.lock().decapsulate(None, &[], out))
+    }
+
+    fn seal<'a>(&self, _now: Instant, packet: &[u8], out: &'a mut [u8]) -> Sealed<'a> {
+        if packet.len() > MAX_QUEUED || out.len() < (packet.len() + OVERHEAD).max(INITIATION_LENGTH) {
+            return Sealed::Nothing;
+        }
+        let mut tunn = self.lock();
+        match datagram(tunn.encapsulate(packet, out)) {
+            None => Sealed::Nothing,
+            Some(message) if matches!(MessageKind::of(message), Some(MessageKind::Data(_))) => {
+                Sealed::Datagram(message)
+            }
+            Some(message) => Sealed::Handshake(message),
+        }
+    }
+
+    fn initiate<'a>(&self, _now: Instant, out: &'a mut [u8]) -> Option<&'a [u8]> {
+        if out.len() < INITIATION_LENGTH {
+            return None;
+        }
+        let mut tunn = self.lock();
+        // Only to bring its idea of the time up to date: what it wants sent, a handshake begun now supersedes.
+        let _ = tunn.update_timers(&mut [0; INITIATION_LENGTH]);
+        datagram(tunn.format_handshake_initiation(out, true))
+    }
+
+    fn tick<'a>(&self, _now: Instant, out: &'a mut [u8]) -> Option<&'a [u8]> {
+        if out.len() < INITIATION_LENGTH {
+            return None;
+        }
+        datagram(self.lock().update_timers(out))
+    }
+
+    fn next_tick(&self, now: Instant) -> Option<Instant> {
+        Some(now + TICK)
+    }
+
+    fn last_handshake(&self, now: Instant) -> Option<Instant> {
+        self.lock().time_since_last_handshake().map(|age| now - age)
+    }
+}
+
+/// Largest packet that is sealed: what a WireGuard message in a UDP datagram can hold.
+const MAX_QUEUED: usize = 65_535 - 8 - OVERHEAD - 40;
+
+fn datagram(result: TunnResult<'_>) -> Option<&[u8]> {
+    match result {
+        TunnResult::WriteToNetwork(message) => Some(message),
+        _ => None,
+    }
+}
+
+fn counter(datagram: &[u8]) -> u64 {
+    datagram
+        .get(8..16)
+        .and_then(|b| b.try_into().ok())
+        .map_or(u64::MAX, u64::from_le_bytes)
+}
