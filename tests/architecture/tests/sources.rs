@@ -1,5 +1,7 @@
 //! What the sources must not contain.
 
+#![allow(clippy::unwrap_used)]
+
 use osier_architecture::{code_lines, files, root};
 use std::fs;
 

@@ -38,8 +38,12 @@ const RADIUS: f64 = 270.0;
 pub fn svg(title: &str, nodes: &[Node], edges: &[Edge]) -> String {
     let centre = SIZE / 2.0;
     let place = |i: usize| {
-        let angle = std::f64::consts::TAU * i as f64 / nodes.len().max(1) as f64 - std::f64::consts::FRAC_PI_2;
-        (centre + RADIUS * angle.cos(), centre + 20.0 + RADIUS * angle.sin())
+        let angle =
+            std::f64::consts::TAU * i as f64 / nodes.len().max(1) as f64 - std::f64::consts::FRAC_PI_2;
+        (
+            centre + RADIUS * angle.cos(),
+            centre + 20.0 + RADIUS * angle.sin(),
+        )
     };
     let mut out = String::new();
     // Writing to a String cannot fail.
@@ -54,14 +58,20 @@ pub fn svg(title: &str, nodes: &[Node], edges: &[Edge]) -> String {
     );
     // What matters most is drawn last, on top.
     let order = [EdgeState::Tunnel, EdgeState::Cut, EdgeState::Path];
-    for edge in order.iter().flat_map(|state| edges.iter().filter(move |e| e.state == *state)) {
+    for edge in order
+        .iter()
+        .flat_map(|state| edges.iter().filter(move |e| e.state == *state))
+    {
         let ((x1, y1), (x2, y2)) = (place(edge.ends.0), place(edge.ends.1));
         let style = match edge.state {
             EdgeState::Tunnel => r##"stroke="#a9b7a2" stroke-width="1.4""##,
             EdgeState::Path => r##"stroke="#2a7d46" stroke-width="4""##,
             EdgeState::Cut => r##"stroke="#c0392b" stroke-width="2.5" stroke-dasharray="7 6""##,
         };
-        let _ = writeln!(out, r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" {style}/>"#);
+        let _ = writeln!(
+            out,
+            r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" {style}/>"#
+        );
         if !edge.label.is_empty() {
             // Off the middle, so that labels of crossing diagonals do not meet.
             let (x, y) = (x1 + (x2 - x1) * 0.36, y1 + (y2 - y1) * 0.36);
@@ -95,7 +105,10 @@ pub fn svg(title: &str, nodes: &[Node], edges: &[Edge]) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -104,16 +117,32 @@ mod tests {
 
     #[test]
     fn names_cannot_break_the_document() {
-        let node = Node { name: "<a&b>".into(), note: String::new(), state: NodeState::Up };
+        let node = Node {
+            name: "<a&b>".into(),
+            note: String::new(),
+            state: NodeState::Up,
+        };
         let text = svg("t", &[node], &[]);
         assert!(text.contains("&lt;a&amp;b&gt;") && !text.contains("<a&b>"));
     }
 
     #[test]
     fn path_is_drawn_over_tunnels() {
-        let nodes = ["a", "b", "c"].map(|n| Node { name: n.into(), note: String::new(), state: NodeState::Up });
-        let edge = |ends, state| Edge { ends, label: String::new(), state };
-        let text = svg("t", &nodes, &[edge((0, 1), EdgeState::Path), edge((1, 2), EdgeState::Tunnel)]);
+        let nodes = ["a", "b", "c"].map(|n| Node {
+            name: n.into(),
+            note: String::new(),
+            state: NodeState::Up,
+        });
+        let edge = |ends, state| Edge {
+            ends,
+            label: String::new(),
+            state,
+        };
+        let text = svg(
+            "t",
+            &nodes,
+            &[edge((0, 1), EdgeState::Path), edge((1, 2), EdgeState::Tunnel)],
+        );
         assert!(text.find("#2a7d46").unwrap() > text.find("#a9b7a2").unwrap());
     }
 }

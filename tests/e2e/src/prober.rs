@@ -10,7 +10,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::Read,
-    mem::MaybeUninit,
     net::{Ipv6Addr, SocketAddrV6},
     os::fd::AsFd,
     path::PathBuf,
@@ -72,19 +71,30 @@ impl Report {
         if pings.len() - newest > 3 {
             return None;
         }
-        let start = pings[..newest].iter().rposition(|p| p.replied.is_none()).map_or(0, |i| i + 1);
+        let start = pings[..newest]
+            .iter()
+            .rposition(|p| p.replied.is_none())
+            .map_or(0, |i| i + 1);
         pings[start].replied
     }
 
-    /// The first answer of the pair at all.
-    pub fn first_answer(&self, pair: Pair) -> Option<Duration> {
-        self.pings.get(&pair)?.iter().filter_map(|p| p.replied).min()
+    /// When the first ping that was sent since `from` and answered was answered.
+    pub fn first_answer(&self, pair: Pair, from: Duration) -> Option<Duration> {
+        self.pings
+            .get(&pair)?
+            .iter()
+            .filter(|p| p.sent >= from)
+            .filter_map(|p| p.replied)
+            .min()
     }
 
     /// What was lost of the pings sent in `[from, until)`.
     pub fn outage(&self, pair: Pair, from: Duration, until: Duration) -> Outage {
         let pings = self.pings.get(&pair).map(Vec::as_slice).unwrap_or_default();
-        let window: Vec<&Ping> = pings.iter().filter(|p| p.sent >= from && p.sent < until).collect();
+        let window: Vec<&Ping> = pings
+            .iter()
+            .filter(|p| p.sent >= from && p.sent < until)
+            .collect();
         let lost = window.iter().filter(|p| p.replied.is_none()).count();
         let first = window.iter().find(|p| p.replied.is_none());
         let last = window.iter().rposition(|p| p.replied.is_none());
@@ -92,14 +102,21 @@ impl Report {
             (Some(first), Some(last)) => window.get(last + 1).map(|next| next.sent - first.sent),
             _ => Some(Duration::ZERO),
         };
-        Outage { lost, sent: window.len(), duration }
+        Outage {
+            lost,
+            sent: window.len(),
+            duration,
+        }
     }
 
     /// Median round trip of the answered pings since `from`.
     pub fn median_rtt(&self, pair: Pair, from: Duration) -> Option<Duration> {
         let pings = self.pings.get(&pair)?;
-        let mut rtts: Vec<Duration> =
-            pings.iter().filter(|p| p.sent >= from).filter_map(|p| Some(p.replied? - p.sent)).collect();
+        let mut rtts: Vec<Duration> = pings
+            .iter()
+            .filter(|p| p.sent >= from)
+            .filter_map(|p| Some(p.replied? - p.sent))
+            .collect();
         rtts.sort();
         rtts.get(rtts.len() / 2).copied()
     }
@@ -124,7 +141,15 @@ impl Prober {
             match sockets {
                 Ok(sockets) => {
                     ready.send(Ok(())).ok();
-                    Loop { ends, sockets, inbox, start, report: Report::default(), pairs: Vec::new() }.run();
+                    Loop {
+                        ends,
+                        sockets,
+                        inbox,
+                        start,
+                        report: Report::default(),
+                        pairs: Vec::new(),
+                    }
+                    .run();
                 }
                 Err(e) => {
                     ready.send(Err(e)).ok();
@@ -132,7 +157,16 @@ impl Prober {
             }
         })?;
         is_ready.recv().context("the prober's thread ended early")??;
-        Ok(Self { orders: Some(orders), thread: Some(thread), start })
+        Ok(Self {
+            orders: Some(orders),
+            thread: Some(thread),
+            start,
+        })
+    }
+
+    /// Zero of prober time.
+    pub fn started(&self) -> Instant {
+        self.start
     }
 
     /// Prober time: what the report's durations count from.
@@ -209,9 +243,15 @@ impl Loop {
                 next += interval;
             }
             self.receive();
-            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
-            let mut fds: Vec<_> =
-                self.sockets.iter().map(|s| rustix::event::PollFd::new(s, rustix::event::PollFlags::IN)).collect();
+            let timeout = rustix::event::Timespec {
+                tv_sec: 0,
+                tv_nsec: 2_000_000,
+            };
+            let mut fds: Vec<_> = self
+                .sockets
+                .iter()
+                .map(|s| rustix::event::PollFd::new(s, rustix::event::PollFlags::IN))
+                .collect();
             rustix::event::poll(&mut fds, Some(&timeout)).ok();
         }
     }
@@ -229,7 +269,10 @@ impl Loop {
             packet.extend_from_slice(&(to as u32).to_be_bytes());
             packet.extend_from_slice(&(pings.len() as u64).to_be_bytes());
             packet.resize(64, 0);
-            pings.push(Ping { sent: self.start.elapsed(), replied: None });
+            pings.push(Ping {
+                sent: self.start.elapsed(),
+                replied: None,
+            });
             let address = SockAddr::from(SocketAddrV6::new(self.ends[to].address, 0, 0, 0));
             // An unroutable destination is an unanswered ping, which is what the report says.
             self.sockets[from].send_to(&packet, &address).ok();
@@ -241,7 +284,9 @@ impl Loop {
         for mut socket in &self.sockets {
             let mut buffer = [0; 256];
             while let Ok(length) = socket.read(&mut buffer) {
-                let Some((pair, number)) = parse_reply(&buffer[..length]) else { continue };
+                let Some((pair, number)) = parse_reply(&buffer[..length]) else {
+                    continue;
+                };
                 let ping = self.report.pings.get_mut(&pair).and_then(|p| p.get_mut(number));
                 if let Some(ping) = ping {
                     ping.replied.get_or_insert(now);
@@ -268,15 +313,27 @@ mod tests {
     fn report(answers: &[bool]) -> Report {
         let ping = |(i, answered): (usize, &bool)| {
             let sent = Duration::from_millis(50 * i as u64);
-            Ping { sent, replied: answered.then(|| sent + Duration::from_millis(1)) }
+            Ping {
+                sent,
+                replied: answered.then(|| sent + Duration::from_millis(1)),
+            }
         };
-        Report { pings: [((0, 1), answers.iter().enumerate().map(ping).collect())].into() }
+        Report {
+            pings: [((0, 1), answers.iter().enumerate().map(ping).collect())].into(),
+        }
     }
 
     #[test]
     fn outage_lasts_from_the_first_lost_ping_to_the_next_answered_one() {
         let outage = report(&[true, false, false, true, true]).outage((0, 1), Duration::ZERO, Duration::MAX);
-        assert_eq!(outage, Outage { lost: 2, sent: 5, duration: Some(Duration::from_millis(100)) });
+        assert_eq!(
+            outage,
+            Outage {
+                lost: 2,
+                sent: 5,
+                duration: Some(Duration::from_millis(100))
+            }
+        );
     }
 
     #[test]

@@ -1,0 +1,180 @@
+//! A small internet: one router, hosts with public addresses, homes behind NAT.
+
+use anyhow::{Context, Result};
+use osier_lab::{Lab, Netns, Process, Silence};
+use std::{
+    cell::Cell,
+    net::{IpAddr, Ipv4Addr},
+};
+
+/// Every host hangs on the router by a wire of its own, so any two can be cut off from each other.
+pub struct Internet<'a> {
+    lab: &'a Lab,
+    router: Netns,
+    used: Cell<u8>,
+}
+
+/// A machine and the address that the internet sees it by.
+pub struct Host {
+    pub netns: Netns,
+    pub public: Ipv4Addr,
+    /// The router (with its UPnP daemon) that the host is behind.
+    nat: Option<(Netns, Process)>,
+}
+
+impl<'a> Internet<'a> {
+    pub fn new(lab: &'a Lab) -> Result<Self> {
+        let router = lab.netns("internet")?;
+        router.forwarding()?;
+        Ok(Self {
+            lab,
+            router,
+            used: Cell::new(0),
+        })
+    }
+
+    pub fn lab(&self) -> &'a Lab {
+        self.lab
+    }
+
+    /// A host with a public address.
+    pub fn host(&self, name: &str) -> Result<Host> {
+        let netns = self.lab.netns(name)?;
+        let public = self.connect(&netns, "eth0")?;
+        Ok(Host {
+            netns,
+            public,
+            nat: None,
+        })
+    }
+
+    /// A host in a home: private address, NAT that lets nothing in by itself, and a UPnP daemon that will make
+    /// port mappings when asked.
+    pub fn home(&self, name: &str) -> Result<Host> {
+        let nat = self.lab.netns(&format!("{name}-nat"))?;
+        let public = self.connect(&nat, "wan0")?;
+        let netns = self.lab.netns(name)?;
+        self.lab.veth((&netns, "eth0"), (&nat, "lan0"))?;
+        nat.address("lan0", "192.168.77.1/24")?;
+        netns.address("eth0", "192.168.77.2/24")?;
+        netns.run("ip route add default via 192.168.77.1")?;
+        nat.forwarding()?;
+        nat.shell(NAT_RULES)?;
+
+        let settings = self.lab.directory().join(format!("{name}-miniupnpd.conf"));
+        std::fs::write(&settings, UPNP_SETTINGS)?;
+        let program = osier_lab::tool("miniupnpd", "miniupnpd")?;
+        let mut command = nat.command(program);
+        // In the foreground (-d), with this configuration and a pid file in the lab's own directory.
+        command.arg("-d").arg("-f").arg(&settings);
+        command
+            .arg("-P")
+            .arg(self.lab.directory().join(format!("{name}-miniupnpd.pid")));
+        let daemon = nat.spawn("miniupnpd", command).context("miniupnpd")?;
+        Ok(Host {
+            netns,
+            public,
+            nat: Some((nat, daemon)),
+        })
+    }
+
+    /// From now on nothing passes between the two, and neither is told, until the result is dropped.
+    pub fn cut(&self, a: &Host, b: &Host) -> Result<Silence> {
+        Ok(self.router.silence(IpAddr::V4(a.public), IpAddr::V4(b.public))?)
+    }
+
+    /// From now on nothing passes to or from the host, and nobody is told.
+    pub fn swallow(&self, host: &Host) -> Result<()> {
+        let rules = format!(
+            "nft add table ip swallow; \
+             nft 'add chain ip swallow pre {{ type filter hook prerouting priority -310; }}'; \
+             nft add rule ip swallow pre ip saddr {0} drop; nft add rule ip swallow pre ip daddr {0} drop",
+            host.public
+        );
+        self.router.shell(&rules)?;
+        Ok(())
+    }
+
+    /// Ends every [`Internet::swallow`].
+    pub fn release(&self) -> Result<()> {
+        self.router.shell("nft delete table ip swallow")?;
+        Ok(())
+    }
+
+    fn connect(&self, netns: &Netns, interface: &str) -> Result<Ipv4Addr> {
+        let number = self.used.get() + 1;
+        self.used.set(number);
+        let port = format!("port{number}");
+        self.lab.veth((netns, interface), (&self.router, &port))?;
+        // Public to all programs here (miniupnpd refuses private and documentation addresses), and as closed in
+        // as any other: no packet leaves these namespaces.
+        let [ours, theirs] = [1, 2].map(|last| Ipv4Addr::new(11, 0, number, last));
+        self.router.address(&port, &format!("{ours}/24"))?;
+        netns.address(interface, &format!("{theirs}/24"))?;
+        netns.run(&format!("ip route add default via {ours}"))?;
+        Ok(theirs)
+    }
+}
+
+impl Host {
+    pub fn is_home(&self) -> bool {
+        self.nat.is_some()
+    }
+
+    /// What the NAT's UPnP daemon forwards now, as nft prints it.
+    pub fn mappings(&self) -> Result<String> {
+        let (nat, _) = self.nat.as_ref().context("the host is not behind a NAT")?;
+        Ok(nat.run("nft list table inet filter")?)
+    }
+
+    /// Octets (received, sent) on the host's interface so far, with all headers.
+    pub fn octets(&self) -> Result<(u64, u64)> {
+        let text = self.netns.run("ip -j -s link show dev eth0")?;
+        let link: serde_json::Value = serde_json::from_str(&text)?;
+        let count = |way: &str| {
+            link[0]["stats64"][way]["bytes"]
+                .as_u64()
+                .context("no counters in ip's answer")
+        };
+        Ok((count("rx")?, count("tx")?))
+    }
+}
+
+/// Masquerades what goes out and drops what comes in unasked; miniupnpd adds its rules to the chains it names.
+const NAT_RULES: &str = r#"
+nft -f - <<'RULES'
+table inet filter {
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+    ct state established,related accept
+    iifname "lan0" accept
+    jump miniupnpd
+  }
+  chain miniupnpd { }
+  chain prerouting { type nat hook prerouting priority -100; jump prerouting_miniupnpd; }
+  chain prerouting_miniupnpd { }
+  chain postrouting {
+    type nat hook postrouting priority 100;
+    jump postrouting_miniupnpd
+    oifname "wan0" masquerade
+  }
+  chain postrouting_miniupnpd { }
+}
+RULES
+"#;
+
+const UPNP_SETTINGS: &str = "\
+ext_ifname=wan0
+listening_ip=lan0
+enable_natpmp=no
+enable_upnp=yes
+secure_mode=yes
+uuid=6f736965-7200-4000-8000-000000000001
+upnp_table_name=filter
+upnp_nat_table_name=filter
+upnp_forward_chain=miniupnpd
+upnp_nat_chain=prerouting_miniupnpd
+upnp_nat_postrouting_chain=postrouting_miniupnpd
+allow 1024-65535 192.168.77.0/24 1024-65535
+deny 0-65535 0.0.0.0/0 0-65535
+";

@@ -1,0 +1,302 @@
+//! A network with its registry and members, handled through the command line alone.
+
+use crate::{
+    internet::{Host, Internet},
+    prober::End,
+};
+use anyhow::{Context, Result, bail};
+use osier_lab::{Lab, Process, wait_until};
+use serde_json::Value;
+use std::{
+    net::Ipv6Addr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+/// How long a command that should answer at once may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The `osier` binary of this build: in the folder of this program or above (tests live in `deps/`).
+pub fn osier() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let found = own
+        .ancestors()
+        .skip(1)
+        .take(3)
+        .map(|folder| folder.join("osier"))
+        .find(|p| p.is_file());
+    found.context("the osier binary is not built: run `cargo build -p osier-cli` first")
+}
+
+/// A registry on a host of its own.
+pub struct Registry {
+    pub host: Host,
+    directory: PathBuf,
+    url: String,
+    process: Option<Process>,
+}
+
+impl Registry {
+    /// Creates a network and serves its registry.
+    pub fn create(internet: &Internet<'_>) -> Result<Self> {
+        let host = internet.host("registry")?;
+        let directory = internet.lab().directory().join("network");
+        output(
+            Command::new(osier()?)
+                .args(["network", "create"])
+                .arg(&directory)
+                .args(["--name", "demo"]),
+        )?;
+        let url = format!("http://{}:8080", host.public);
+        let mut registry = Self {
+            host,
+            directory,
+            url,
+            process: None,
+        };
+        registry.serve()?;
+        Ok(registry)
+    }
+
+    pub fn serve(&mut self) -> Result<()> {
+        let mut command = self.host.netns.command(osier()?);
+        command.args(["registry", "serve", "--dir"]).arg(&self.directory);
+        command.args(["--listen", "0.0.0.0:8080", "--url", &self.url]);
+        self.process = Some(self.host.netns.spawn("registry", command)?);
+        let address = std::net::SocketAddr::from((self.host.public, 8080));
+        let script = format!("exec 3<>/dev/tcp/{}/{}", address.ip(), address.port());
+        wait_until(PATIENCE, "the registry listens", || {
+            self.host
+                .netns
+                .command("bash")
+                .args(["-c", &script])
+                .output()
+                .is_ok_and(|o| o.status.success())
+        })?;
+        Ok(())
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    pub fn invite(&self, uses: usize) -> Result<String> {
+        let mut command = Command::new(osier()?);
+        command.args(["invite", "--dir"]).arg(&self.directory);
+        command.args(["--uses", &uses.to_string(), "--url", &self.url]);
+        let text = output(&mut command)?;
+        let invite = text.split_whitespace().find(|word| word.starts_with("osier://"));
+        Ok(invite
+            .with_context(|| format!("no invite in {text:?}"))?
+            .to_owned())
+    }
+
+    pub fn revoke(&self, name: &str) -> Result<()> {
+        output(
+            Command::new(osier()?)
+                .args(["revoke", name, "--dir"])
+                .arg(&self.directory),
+        )
+        .map(drop)
+    }
+}
+
+/// One node.
+pub struct Member {
+    pub name: String,
+    pub host: Host,
+    state: PathBuf,
+    options: Vec<String>,
+    process: Option<Process>,
+}
+
+impl Member {
+    /// Enrols a node on `host`; it does not run yet.
+    pub fn join(lab: &Lab, host: Host, invite: &str, options: &[&str]) -> Result<Self> {
+        let name = host.netns.name().to_owned();
+        let state = lab.directory().join(format!("state-{name}"));
+        let file = lab.directory().join(format!("invite-{name}"));
+        std::fs::write(&file, invite)?;
+        let options = options.iter().map(|o| (*o).to_owned()).collect();
+        let member = Self {
+            name,
+            host,
+            state,
+            options,
+            process: None,
+        };
+        // From a file: an argument would be visible to every user of the machine.
+        let invite = format!("@{}", file.display());
+        output(member.command().args(["join", &invite, "--name", &member.name]))?;
+        Ok(member)
+    }
+
+    /// `osier --state-dir … ` in the member's namespace, with JSON answers.
+    fn command(&self) -> Command {
+        // The binary is known to exist since `join`.
+        let mut command = self
+            .host
+            .netns
+            .command(osier().unwrap_or_else(|_| "osier".into()));
+        command.env("OSIER_STATE_DIR", &self.state);
+        command
+    }
+
+    pub fn up(&mut self) -> Result<()> {
+        let mut command = self.command();
+        command.arg("up").args(&self.options);
+        self.process = Some(self.host.netns.spawn("osier", command)?);
+        Ok(())
+    }
+
+    /// `osier down`, and the end of the process.
+    pub fn down(&mut self) -> Result<()> {
+        output(self.command().arg("down"))?;
+        let mut process = self.process.take().context("not running")?;
+        process.wait(PATIENCE)?;
+        Ok(())
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    pub fn is_up(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::is_running)
+    }
+
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// The answer of a command with `--json`.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Value> {
+        let text = output(self.command().args(arguments).arg("--json"))?;
+        serde_json::from_str(&text).with_context(|| format!("osier {arguments:?} printed no JSON: {text}"))
+    }
+
+    /// Waits until the daemon answers; its mesh address.
+    pub fn address(&self) -> Result<Ipv6Addr> {
+        let mut status = None;
+        wait_until(PATIENCE, &format!("{} answers", self.name), || {
+            status = self.ask(&["status"]).ok();
+            status.is_some()
+        })
+        .with_context(|| self.log())?;
+        let status = status.context("no status")?;
+        let address = status["address"].as_str().context("status has no address")?;
+        Ok(address.parse()?)
+    }
+
+    /// Rows of `osier peers`.
+    pub fn peers(&self) -> Result<Vec<Value>> {
+        let peers = self.ask(&["peers"])?;
+        let rows = peers.as_array().or_else(|| peers["peers"].as_array());
+        Ok(rows
+            .with_context(|| format!("osier peers printed {peers}"))?
+            .clone())
+    }
+
+    /// Names of the neighbours with a tunnel that is up.
+    pub fn neighbours(&self) -> Result<Vec<String>> {
+        let peers = self.peers()?;
+        let up = peers.iter().filter(|p| p["neighbour"] == true);
+        Ok(up.filter_map(|p| p["name"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Name of the neighbour that relays for `destination`; `None`: it is direct.
+    pub fn relay_to(&self, destination: &str) -> Result<Option<String>> {
+        let peers = self.peers()?;
+        let row = peers.iter().find(|p| p["name"] == destination);
+        let row = row.with_context(|| format!("{} does not know {destination}", self.name))?;
+        Ok(row["via"].as_str().map(str::to_owned))
+    }
+
+    /// Names along the way to `destination`, by `osier trace`.
+    pub fn trace(&self, destination: &str) -> Result<Vec<String>> {
+        let text = output(self.command().args(["trace", destination, "--json"]))?;
+        let lines: Vec<Value> = match serde_json::from_str::<Value>(&text) {
+            Ok(Value::Array(rows)) => rows,
+            Ok(Value::Object(object)) => object
+                .get("hops")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default(),
+            _ => text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .collect(),
+        };
+        Ok(lines
+            .iter()
+            .filter_map(|l| l["name"].as_str().map(str::to_owned))
+            .collect())
+    }
+
+    pub fn end(&self) -> Result<End> {
+        let netns = self.host.netns.path().to_owned();
+        Ok(End {
+            name: self.name.clone(),
+            netns,
+            address: self.address()?,
+        })
+    }
+
+    /// Resident memory in octets.
+    pub fn rss(&self) -> Result<u64> {
+        let text = self.proc("status")?;
+        let line = text
+            .lines()
+            .find_map(|l| l.strip_prefix("VmRSS:"))
+            .context("no VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// Processor time used so far.
+    pub fn cpu(&self) -> Result<Duration> {
+        let text = self.proc("stat")?;
+        // Fields after the command name, which may hold blanks, in parentheses; times in ticks of 10 ms.
+        let fields: Vec<&str> = text
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        let ticks = |i: usize| {
+            fields
+                .get(i)
+                .and_then(|f| f.parse::<u64>().ok())
+                .context("short /proc/PID/stat")
+        };
+        Ok(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
+    }
+
+    fn proc(&self, file: &str) -> Result<String> {
+        let id = self.process.as_ref().context("not running")?.id();
+        Ok(std::fs::read_to_string(
+            Path::new("/proc").join(id.to_string()).join(file),
+        )?)
+    }
+}
+
+/// Runs a command to its end; its standard output, or an error with all it said.
+pub fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stdout);
+        bail!(
+            "{command:?} failed ({}): {}{}",
+            output.status,
+            printed,
+            said.trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
