@@ -6,7 +6,7 @@
 //! [`CRITICAL_BELOW`] that the reader does not know makes it refuse the structure; a higher one is skipped.
 
 use crate::{
-    IpNet,
+    IpNet, RouterId,
     error::DecodeError,
     identity::{NodeId, TunnelKey},
 };
@@ -184,6 +184,10 @@ impl<'b> Reader<'b> {
 
     pub(crate) fn tunnel_key(&mut self) -> Result<TunnelKey, DecodeError> {
         self.octets("tunnel_key").map(TunnelKey)
+    }
+
+    pub(crate) fn router_id(&mut self) -> Result<RouterId, DecodeError> {
+        self.octets("router_id").map(RouterId)
     }
 
     pub(crate) fn text(&mut self) -> Result<&'b str, DecodeError> {
