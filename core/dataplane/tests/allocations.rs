@@ -1,0 +1,90 @@
+//! The steady state allocates nothing: checked with an allocator that counts.
+
+mod support;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+use support::*;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: everything is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|n| n.set(n.get() + 1));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn sending_relaying_and_delivering_allocate_nothing() {
+    for engine in ENGINES {
+        let (mut a, mut r, mut b) = (
+            Router::new(engine, 1),
+            Router::new(engine, 9),
+            Router::new(engine, 2),
+        );
+        let (to_relay, _) = connect(&mut a, &mut r);
+        a.snapshot
+            .fib
+            .insert(prefix(2), osier_proto::fib::Hop::Tunnel(to_relay));
+        connect(&mut r, &mut b);
+        let packet = data(address(1), address(2), 1280);
+        let expired = ipv6(address(1), address(2), 59, 1, &[0; 100]);
+        let (mut first, mut second, mut third) = (vec![0; 65_535], vec![0; 65_535], vec![0; 65_535]);
+        let mut tun = vec![0; 2048];
+
+        let before = ALLOCATIONS.with(Cell::get);
+        for round in 0..1000 {
+            let input = if round % 10 == 0 { &expired } else { &packet };
+            tun[..input.len()].copy_from_slice(input);
+            let sent = a
+                .forwarder
+                .from_tun(&a.snapshot, &mut tun[..input.len()], &mut first, a.now);
+            let osier_dataplane::Action::Send { datagram, .. } = sent else {
+                panic!("{sent:?}")
+            };
+            second[..datagram.len()].copy_from_slice(datagram);
+            let length = datagram.len();
+            let relayed =
+                r.forwarder
+                    .from_network(&r.snapshot, a.socket, &mut second[..length], &mut first, r.now);
+            let osier_dataplane::Action::Send { datagram, remote } = relayed else {
+                panic!("{relayed:?}")
+            };
+            third[..datagram.len()].copy_from_slice(datagram);
+            let length = datagram.len();
+            let end = if remote == b.socket { &mut b } else { &mut a };
+            let delivered = end.forwarder.from_network(
+                &end.snapshot,
+                r.socket,
+                &mut third[..length],
+                &mut first,
+                end.now,
+            );
+            assert!(
+                matches!(delivered, osier_dataplane::Action::Deliver(_)),
+                "{delivered:?}"
+            );
+            for router in [&mut a, &mut r, &mut b] {
+                while router.forwarder.poll_activity().is_some() {}
+            }
+        }
+        assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{engine:?}");
+    }
+}
