@@ -258,29 +258,42 @@ impl Member {
 
     /// Processor time used so far.
     pub fn cpu(&self) -> Result<Duration> {
-        let text = self.proc("stat")?;
-        // Fields after the command name, which may hold blanks, in parentheses; times in ticks of 10 ms.
-        let fields: Vec<&str> = text
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
-        let ticks = |i: usize| {
-            fields
-                .get(i)
-                .and_then(|f| f.parse::<u64>().ok())
-                .context("short /proc/PID/stat")
-        };
-        Ok(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
+        cpu_of(self.id()?)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("not running")?.id())
     }
 
     fn proc(&self, file: &str) -> Result<String> {
-        let id = self.process.as_ref().context("not running")?.id();
-        Ok(std::fs::read_to_string(
-            Path::new("/proc").join(id.to_string()).join(file),
-        )?)
+        proc(self.id()?, file)
     }
+}
+
+/// Processor time that a process has used so far.
+pub fn cpu_of(process: u32) -> Result<Duration> {
+    let text = proc(process, "stat")?;
+    // Fields after the command name, which may hold blanks, in parentheses; times in ticks of 10 ms.
+    let fields: Vec<&str> = text
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |i: usize| {
+        fields
+            .get(i)
+            .and_then(|f| f.parse::<u64>().ok())
+            .context("short /proc/PID/stat")
+    };
+    Ok(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
+}
+
+fn proc(process: u32, file: &str) -> Result<String> {
+    Ok(std::fs::read_to_string(
+        Path::new("/proc").join(process.to_string()).join(file),
+    )?)
 }
 
 /// Runs a command to its end; its standard output, or an error with all it said.
