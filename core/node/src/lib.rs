@@ -8,10 +8,15 @@ pub mod control;
 pub mod daemon;
 pub mod join;
 pub mod logging;
+pub mod mapping;
+pub mod netwatch;
+pub mod packet_threads;
+pub mod random;
 pub mod settings;
 pub mod state;
 #[cfg(test)]
 mod testing;
+pub mod tun;
 pub mod udp;
 
 pub use config::{Config, TunChoice};

@@ -1,0 +1,365 @@
+//! Our own addresses, and notice of every change.
+//!
+//! On Linux by rtnetlink: one dump, then another after each notification. Elsewhere by asking the system now
+//! and then which address it would send from.
+
+use ipnet::IpNet;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// Changes come in bursts; this long after the first we look.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Between two looks where there are no notifications.
+#[cfg(not(target_os = "linux"))]
+const POLL: Duration = Duration::from_secs(15);
+/// Before trying again when the system's notifications break off.
+#[cfg(target_os = "linux")]
+const RETRY: Duration = Duration::from_secs(5);
+
+/// An address of an interface, as the system told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    pub address: IpAddr,
+    pub interface: u32,
+    /// Not to be given to others: tentative, failed, deprecated, or made to be short-lived (RFC 8981).
+    pub passing: bool,
+}
+
+/// What must not be told to others.
+#[derive(Clone, Copy, Debug)]
+pub struct Exclude {
+    /// Our TUN device.
+    pub interface: Option<u32>,
+    /// The mesh's own prefix: a tunnel cannot go through the mesh.
+    pub mesh: IpNet,
+}
+
+/// The addresses at which others might reach us, sorted. Loopback addresses only when there is nothing else, for
+/// networks on one machine.
+pub fn usable(all: &[Own], exclude: &Exclude) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = all
+        .iter()
+        .filter(|own| !own.passing && Some(own.interface) != exclude.interface)
+        .map(|own| own.address)
+        .filter(|address| !exclude.mesh.contains(address) && !is_special(address))
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.iter().any(|a| !a.is_loopback()) {
+        addresses.retain(|a| !a.is_loopback());
+    }
+    addresses
+}
+
+/// Link-local addresses mean nothing elsewhere; the others are not addresses of a host.
+fn is_special(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast(),
+    }
+}
+
+/// Watches until dropped.
+#[derive(Debug)]
+pub struct NetWatch {
+    task: JoinHandle<()>,
+    addresses: watch::Receiver<Vec<IpAddr>>,
+}
+
+impl NetWatch {
+    /// Starts watching; the first list is there when this returns.
+    pub async fn start(exclude: Exclude) -> Self {
+        let first = system::addresses().await;
+        let first = first.unwrap_or_else(|reason| {
+            tracing::warn!(reason, "cannot list this machine's addresses");
+            Vec::new()
+        });
+        let (sender, addresses) = watch::channel(usable(&first, &exclude));
+        Self {
+            task: tokio::spawn(follow(sender, exclude)),
+            addresses,
+        }
+    }
+
+    pub fn addresses(&self) -> watch::Receiver<Vec<IpAddr>> {
+        self.addresses.clone()
+    }
+}
+
+impl Drop for NetWatch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn follow(sender: watch::Sender<Vec<IpAddr>>, exclude: Exclude) {
+    let mut changes = system::Changes::new();
+    loop {
+        changes.next().await;
+        tokio::time::sleep(SETTLE).await;
+        changes.forget();
+        let Ok(all) = system::addresses().await else {
+            continue;
+        };
+        let now = usable(&all, &exclude);
+        sender.send_if_modified(|before| {
+            let changed = *before != now;
+            if changed {
+                tracing::info!(addresses = ?now, "addresses changed");
+                *before = now;
+            }
+            changed
+        });
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use super::{Own, RETRY};
+    use futures_util::{FutureExt, StreamExt, TryStreamExt};
+    use rtnetlink::{
+        MulticastGroup,
+        packet_core::NetlinkMessage,
+        packet_route::{
+            RouteNetlinkMessage,
+            address::{AddressAttribute, AddressFlags, AddressMessage},
+        },
+        sys::SocketAddr,
+    };
+    use std::{net::IpAddr, pin::Pin};
+
+    type Messages =
+        Pin<Box<dyn futures_util::Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Send>>;
+
+    pub(super) async fn addresses() -> Result<Vec<Own>, String> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(|e| e.to_string())?;
+        let driver = tokio::spawn(connection);
+        let messages: Result<Vec<AddressMessage>, _> = handle.address().get().execute().try_collect().await;
+        driver.abort();
+        Ok(messages
+            .map_err(|e| e.to_string())?
+            .iter()
+            .filter_map(own)
+            .collect())
+    }
+
+    fn own(message: &AddressMessage) -> Option<Own> {
+        let mut address = None;
+        let mut flags = AddressFlags::from_bits_truncate(u32::from(message.header.flags.bits()));
+        for attribute in &message.attributes {
+            match attribute {
+                // On point-to-point interfaces `Address` is the other end.
+                AddressAttribute::Local(local) => address = Some(*local),
+                AddressAttribute::Address(other) => address = address.or(Some(*other)),
+                AddressAttribute::Flags(all) => flags = *all,
+                _ => {}
+            }
+        }
+        let address = address?;
+        let mut unfit = AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Deprecated;
+        if matches!(address, IpAddr::V6(_)) {
+            // For IPv6 this bit means "temporary".
+            unfit |= AddressFlags::Secondary;
+        }
+        Some(Own {
+            address,
+            interface: message.header.index,
+            passing: flags.intersects(unfit),
+        })
+    }
+
+    pub(super) struct Changes {
+        messages: Option<(Messages, tokio::task::JoinHandle<()>)>,
+    }
+
+    impl Changes {
+        pub(super) fn new() -> Self {
+            Self { messages: None }
+        }
+
+        /// Returns after a change, and once after each (re)connection, as changes may have been missed.
+        pub(super) async fn next(&mut self) {
+            let Some((messages, driver)) = &mut self.messages else {
+                self.connect().await;
+                return;
+            };
+            if messages.next().await.is_none() {
+                driver.abort();
+                self.messages = None;
+            }
+        }
+
+        async fn connect(&mut self) {
+            let groups = [
+                MulticastGroup::Link,
+                MulticastGroup::Ipv4Ifaddr,
+                MulticastGroup::Ipv6Ifaddr,
+            ];
+            match rtnetlink::new_multicast_connection(&groups) {
+                Ok((connection, _, messages)) => {
+                    self.messages = Some((Box::pin(messages), tokio::spawn(connection)));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no notice of network changes");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+
+        /// Drops what has come in meanwhile.
+        pub(super) fn forget(&mut self) {
+            if let Some((messages, _)) = &mut self.messages {
+                while let Some(Some(_)) = messages.next().now_or_never() {}
+            }
+        }
+    }
+
+    impl Drop for Changes {
+        fn drop(&mut self) {
+            if let Some((_, driver)) = &self.messages {
+                driver.abort();
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use super::{Own, POLL};
+    use std::net::{IpAddr, UdpSocket};
+
+    /// The addresses that the system would send from, which for a host with one link is all there is to know.
+    pub(super) async fn addresses() -> Result<Vec<Own>, String> {
+        let ask = |bind: &str, towards: &str| -> Option<IpAddr> {
+            let socket = UdpSocket::bind(bind).ok()?;
+            // Sends nothing; the addresses are for documentation (RFC 5737, RFC 3849).
+            socket.connect(towards).ok()?;
+            Some(socket.local_addr().ok()?.ip())
+        };
+        let found = [ask("0.0.0.0:0", "192.0.2.1:9"), ask("[::]:0", "[2001:db8::1]:9")];
+        Ok(found
+            .into_iter()
+            .flatten()
+            .map(|address| Own {
+                address,
+                interface: 0,
+                passing: false,
+            })
+            .collect())
+    }
+
+    pub(super) struct Changes;
+
+    impl Changes {
+        pub(super) fn new() -> Self {
+            Self
+        }
+
+        pub(super) async fn next(&mut self) {
+            tokio::time::sleep(POLL).await;
+        }
+
+        pub(super) fn forget(&mut self) {}
+    }
+}
+
+/// The private IPv4 addresses among ours: behind these a NAT may be asked for a mapping.
+pub fn private_v4(addresses: &[IpAddr]) -> Vec<Ipv4Addr> {
+    let v4 = addresses.iter().filter_map(|a| match a {
+        IpAddr::V4(v4) => Some(*v4),
+        IpAddr::V6(_) => None,
+    });
+    // 100.64.0.0/10 is shared space between a carrier's NAT and its customers (RFC 6598).
+    v4.filter(|a| a.is_private() || (a.octets()[0] == 100 && a.octets()[1] & 0xc0 == 64))
+        .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const MESH: &str = "fd12:3456:789a::/48";
+
+    fn own(address: &str) -> Own {
+        Own {
+            address: address.parse().unwrap(),
+            interface: 2,
+            passing: false,
+        }
+    }
+
+    fn exclude() -> Exclude {
+        Exclude {
+            interface: Some(9),
+            mesh: MESH.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn addresses_that_mean_nothing_elsewhere_are_left_out() {
+        let mut tun = own("2001:db8::9");
+        tun.interface = 9;
+        let mut old = own("2001:db8::5");
+        old.passing = true;
+        let all = [
+            own("192.0.2.7"),
+            own("169.254.3.4"),
+            own("fe80::1"),
+            own("127.0.0.1"),
+            own("::1"),
+            own("2001:db8::1"),
+            own("2001:db8::1"),
+            own("fd12:3456:789a:1::1"),
+            own("fd00::7"),
+            tun,
+            old,
+        ];
+        let expected: Vec<IpAddr> = ["192.0.2.7", "2001:db8::1", "fd00::7"]
+            .iter()
+            .map(|a| a.parse().unwrap())
+            .collect();
+        assert_eq!(usable(&all, &exclude()), expected);
+    }
+
+    #[test]
+    fn loopback_is_better_than_nothing() {
+        let all = [own("127.0.0.1"), own("fe80::1"), own("::1")];
+        assert_eq!(
+            usable(&all, &exclude()),
+            ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]
+        );
+        assert_eq!(usable(&[], &exclude()), Vec::<IpAddr>::new());
+    }
+
+    #[test]
+    fn private_addresses_are_recognised() {
+        let all: Vec<IpAddr> = [
+            "10.1.2.3",
+            "172.31.0.1",
+            "172.32.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "100.128.0.1",
+            "203.0.113.1",
+            "fd00::1",
+        ]
+        .iter()
+        .map(|a| a.parse().unwrap())
+        .collect();
+        let private = private_v4(&all);
+        assert_eq!(private.len(), 4);
+        assert!(!private.contains(&"172.32.0.1".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn system_lists_something() {
+        // Every machine that runs tests has at least a loopback interface that is up or an address.
+        let watch = NetWatch::start(exclude()).await;
+        let addresses = watch.addresses().borrow().clone();
+        assert!(addresses.iter().all(|a| !is_special(a)), "{addresses:?}");
+    }
+}

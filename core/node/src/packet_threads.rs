@@ -1,0 +1,277 @@
+//! The data plane's two threads: TUN to UDP and UDP to TUN.
+//!
+//! Each runs a [`Forwarder`] over the snapshot that control published last, from reading a packet to sending
+//! it, with nothing in between. What is not data goes to control over a bounded channel; when that is full, it
+//! is dropped and counted, as a network would. An idle thread sleeps in `poll` without a timeout; an event
+//! descriptor wakes it to stop.
+
+use crate::{clock::Clock, tun::TunQueue, udp::Udp};
+use arc_swap::ArcSwap;
+use osier_dataplane::{Action, DropReason, Forwarder};
+use osier_proto::{Snapshot, snapshot::Activity, tunnel::TunnelId};
+use quinn_udp::RecvMeta;
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use std::{
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+use tokio::sync::mpsc;
+
+/// Messages to control that may wait.
+pub const CHANNEL: usize = 1024;
+/// Packets handled between two looks at the snapshot and the clock.
+const BATCH: usize = 64;
+/// Receive buffers, each of which holds one datagram or several coalesced by the kernel (GRO).
+const BUFFERS: usize = 4;
+const BUFFER: usize = 65_535;
+
+/// What the packet threads have for control.
+#[derive(Debug)]
+pub enum FromPath {
+    Datagram(SocketAddr, Vec<u8>),
+    TunnelPacket(TunnelId, Vec<u8>),
+    Probe(Vec<u8>),
+    Activity(Activity),
+    /// The TUN device is gone; the thread that read it has ended.
+    TunLost(String),
+    /// The UDP socket is gone; the thread that read it has ended.
+    UdpLost(String),
+}
+
+/// Counters of the packet path; they only rise.
+#[derive(Debug, Default)]
+pub struct Counters {
+    drops: [AtomicU64; DROPS.len()],
+    /// Lost because control was busy.
+    control_overflow: AtomicU64,
+    /// The socket was full, or the system knew no way.
+    send_errors: AtomicU64,
+    deliver_errors: AtomicU64,
+}
+
+/// The reasons with their stable names.
+const DROPS: [(DropReason, &str); 9] = [
+    (DropReason::Malformed, "drop_malformed"),
+    (DropReason::NotOurSource, "drop_not_our_source"),
+    (DropReason::NoRoute, "drop_no_route"),
+    (DropReason::HopLimit, "drop_hop_limit"),
+    (DropReason::TooBig, "drop_too_big"),
+    (DropReason::NoSession, "drop_no_session"),
+    (DropReason::Rejected, "drop_rejected"),
+    (DropReason::Unauthenticated, "drop_unauthenticated"),
+    (DropReason::SourceNotPermitted, "drop_source_not_permitted"),
+];
+
+impl Counters {
+    /// Stable names and values.
+    pub fn list(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let drops = DROPS
+            .iter()
+            .zip(&self.drops)
+            .map(move |((_, name), counter)| (*name, load(counter)));
+        drops.chain([
+            ("drop_control_overflow", load(&self.control_overflow)),
+            ("send_errors", load(&self.send_errors)),
+            ("deliver_errors", load(&self.deliver_errors)),
+        ])
+    }
+
+    pub(crate) fn count_drop(&self, reason: DropReason) {
+        if let Some(at) = DROPS.iter().position(|(known, _)| *known == reason) {
+            self.drops[at].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What both threads and control share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    pub clock: Arc<Clock>,
+    pub udp: Arc<Udp>,
+    pub tun: Arc<dyn TunQueue>,
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    pub counters: Arc<Counters>,
+    pub control: mpsc::Sender<FromPath>,
+}
+
+impl Shared {
+    /// Does what the forwarder decided.
+    pub(crate) fn perform(&self, source: Option<SocketAddr>, action: Action<'_>, activity: Option<Activity>) {
+        match action {
+            Action::Send { remote, datagram } => {
+                if self.udp.send(remote, datagram).is_err() {
+                    self.counters.send_errors.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Action::Deliver(packet) => {
+                if self.tun.send(packet).is_err() {
+                    self.counters.deliver_errors.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Action::ControlDatagram(datagram) => {
+                if let Some(source) = source {
+                    self.tell(FromPath::Datagram(source, datagram.to_vec()));
+                }
+            }
+            Action::ControlPacket(tunnel, packet) => {
+                self.tell(FromPath::TunnelPacket(tunnel, packet.to_vec()))
+            }
+            Action::Probe(packet) => self.tell(FromPath::Probe(packet.to_vec())),
+            Action::Drop(reason) => self.counters.count_drop(reason),
+        }
+        if let Some(activity) = activity {
+            self.tell(FromPath::Activity(activity));
+        }
+    }
+
+    fn tell(&self, message: FromPath) {
+        if self.control.try_send(message).is_err() {
+            self.counters.control_overflow.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The running threads. Dropping this stops them and waits for their end.
+#[derive(Debug)]
+pub struct PacketThreads {
+    stop: Arc<OwnedFd>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl PacketThreads {
+    pub fn start(shared: &Shared) -> io::Result<Self> {
+        let stop = Arc::new(rustix::event::eventfd(
+            0,
+            EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC,
+        )?);
+        let mut this = Self {
+            stop,
+            threads: Vec::new(),
+        };
+        this.spawn("osier-tun", shared, tun_to_udp)?;
+        this.spawn("osier-udp", shared, udp_to_tun)?;
+        Ok(this)
+    }
+
+    fn spawn(&mut self, name: &str, shared: &Shared, run: fn(&Shared, &OwnedFd)) -> io::Result<()> {
+        let (shared, stop) = (shared.clone(), self.stop.clone());
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .stack_size(256 << 10);
+        self.threads.push(thread.spawn(move || run(&shared, &stop))?);
+        Ok(())
+    }
+}
+
+impl Drop for PacketThreads {
+    fn drop(&mut self) {
+        // The counter is never read, so it stays readable and wakes every thread. Writing 1 to it cannot fail.
+        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tun_to_udp(shared: &Shared, stop: &OwnedFd) {
+    let mut forwarder = Forwarder::new();
+    let (mut packet, mut out) = (vec![0; BUFFER], vec![0; BUFFER]);
+    loop {
+        let mut fds = [
+            PollFd::from_borrowed_fd(shared.tun.readable(), PollFlags::IN),
+            PollFd::new(stop, PollFlags::IN),
+        ];
+        if !wait(&mut fds) {
+            return;
+        }
+        let snapshot = shared.snapshot.load();
+        let now = shared.clock.now();
+        for _ in 0..BATCH {
+            match shared.tun.receive(&mut packet) {
+                Ok(length) => {
+                    let (action, activity) =
+                        forwarder.from_tun(&snapshot, &mut packet[..length], &mut out, now);
+                    shared.perform(None, action, activity);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    shared.tell(FromPath::TunLost(error.to_string()));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn udp_to_tun(shared: &Shared, stop: &OwnedFd) {
+    let mut forwarder = Forwarder::new();
+    let (mut storage, mut out) = (vec![0; BUFFERS * BUFFER], vec![0; BUFFER]);
+    let mut meta = [RecvMeta::default(); BUFFERS];
+    let mut failures = 0;
+    loop {
+        let mut fds = [
+            PollFd::new(&*shared.udp, PollFlags::IN),
+            PollFd::new(stop, PollFlags::IN),
+        ];
+        if !wait(&mut fds) {
+            return;
+        }
+        let mut handled = 0;
+        while handled < BATCH {
+            let received = {
+                let mut chunks = storage.chunks_mut(BUFFER);
+                // As many chunks as buffers were allocated above; an empty slice would only receive nothing.
+                let mut buffers: [IoSliceMut<'_>; BUFFERS] =
+                    std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+                shared.udp.receive(&mut buffers, &mut meta)
+            };
+            let count = match received {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // Reports about what others did with our datagrams.
+                Err(error) if failures < 1000 => {
+                    tracing::debug!(%error, "receiving failed");
+                    failures += 1;
+                    break;
+                }
+                Err(error) => {
+                    shared.tell(FromPath::UdpLost(error.to_string()));
+                    return;
+                }
+            };
+            failures = 0;
+            let snapshot = shared.snapshot.load();
+            let now = shared.clock.now();
+            for (chunk, meta) in storage.chunks_mut(BUFFER).zip(&meta[..count]) {
+                let length = meta.len.min(BUFFER);
+                for datagram in chunk[..length].chunks_mut(meta.stride.max(1)) {
+                    let (action, activity) =
+                        forwarder.from_network(&snapshot, meta.addr, datagram, &mut out, now);
+                    shared.perform(Some(meta.addr), action, activity);
+                    handled += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Sleeps until there is something to read; `false` when it is time to stop.
+fn wait(fds: &mut [PollFd<'_>; 2]) -> bool {
+    match rustix::event::poll(fds, None) {
+        Ok(_) => fds[1].revents().is_empty(),
+        // A signal: look again.
+        Err(rustix::io::Errno::INTR) => true,
+        Err(error) => {
+            tracing::error!(%error, "poll failed");
+            false
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Where the packets of this machine come from and go to: a TUN device, or something that stands in for one.
+
+mod device;
+mod responder;
+
+pub use device::{Device, DeviceConfig};
+pub use responder::Responder;
+
+use std::{io, net::Ipv6Addr, os::fd::BorrowedFd};
+
+/// The device's MTU in octets: the least that IPv6 demands, so it passes on every path.
+pub const MTU: u16 = 1280;
+
+/// The name of the device unless told otherwise; the kernel puts the first free number.
+pub const DEFAULT_NAME: &str = "osier%d";
+
+/// A source and sink of IPv6 packets. Phones and tests bring their own; [`Device`] is the system's.
+pub trait TunQueue: Send + Sync + std::fmt::Debug {
+    /// Reads one packet without waiting. [`io::ErrorKind::WouldBlock`] when there is none; any other error means
+    /// that the device is gone.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes one packet without waiting; a full queue drops it.
+    fn send(&self, packet: &[u8]) -> io::Result<()>;
+
+    /// Becomes readable when [`Self::receive`] has something.
+    fn readable(&self) -> BorrowedFd<'_>;
+
+    /// What the operator calls it; `None` when there is no device.
+    fn name(&self) -> Option<&str>;
+
+    /// The system's interface index, when it has one.
+    fn index(&self) -> Option<u32> {
+        None
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TunError {
+    #[error(
+        "no permission to make the network device {name}: run as root or with CAP_NET_ADMIN, install the service \
+         (`osier service install`), or run without a device (--no-tun)"
+    )]
+    Permission { name: String },
+    #[error(
+        "this system has no TUN devices (/dev/net/tun is missing): load the module (`modprobe tun`), or run without a device (--no-tun)"
+    )]
+    Unsupported,
+    #[error(
+        "{name:?} cannot be the name of a device: 1 to 15 letters, digits, '-', '_' or '.', and at most one %d"
+    )]
+    BadName { name: String },
+    #[error("the network device {name} is in use by another program: choose another name with --tun")]
+    Busy { name: String },
+    #[error(
+        "IPv6 is switched off on this system, and the mesh needs it: set the sysctl net.ipv6.conf.all.disable_ipv6 to 0"
+    )]
+    NoIpv6,
+    #[error("cannot give {name} the address {address}: {reason}")]
+    Address {
+        name: String,
+        address: Ipv6Addr,
+        reason: String,
+    },
+    #[error("cannot route {prefix} to {name}: {reason}")]
+    Route {
+        name: String,
+        prefix: ipnet::IpNet,
+        reason: String,
+    },
+    #[error("cannot make the network device {name}: {source}")]
+    Io { name: String, source: io::Error },
+}
+
+/// Whether `name` may be given to a new device.
+pub fn valid_name(name: &str) -> bool {
+    let plain = name.replacen("%d", "0", 1);
+    (1..=15).contains(&name.len())
+        && plain != "."
+        && plain != ".."
+        && plain
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_names_are_checked() {
+        for good in ["osier%d", "osier0", "a", "vpn-1_x.y"] {
+            assert!(valid_name(good), "{good}");
+        }
+        for bad in [
+            "",
+            "..",
+            "with space",
+            "sixteen-letters-",
+            "a/b",
+            "a%d%d",
+            "a%s",
+            "é",
+        ] {
+            assert!(!valid_name(bad), "{bad}");
+        }
+    }
+}
