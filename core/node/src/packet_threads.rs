@@ -8,7 +8,7 @@
 use crate::{clock::Clock, tun::TunQueue, udp::Udp};
 use arc_swap::ArcSwap;
 use osier_dataplane::{Action, DropReason, Forwarder};
-use osier_proto::{Snapshot, snapshot::Activity, tunnel::TunnelId};
+use osier_proto::{Instant, Snapshot, snapshot::Activity, tunnel::TunnelId};
 use quinn_udp::RecvMeta;
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use std::{
@@ -47,7 +47,7 @@ pub enum FromPath {
 /// Counters of the packet path; they only rise.
 #[derive(Debug, Default)]
 pub struct Counters {
-    drops: [AtomicU64; DROPS.len()],
+    drops: [AtomicU64; DropReason::ALL.len()],
     /// Lost because control was busy.
     control_overflow: AtomicU64,
     /// The socket was full, or the system knew no way.
@@ -55,36 +55,26 @@ pub struct Counters {
     deliver_errors: AtomicU64,
 }
 
-/// The reasons with their stable names.
-const DROPS: [(DropReason, &str); 9] = [
-    (DropReason::Malformed, "drop_malformed"),
-    (DropReason::NotOurSource, "drop_not_our_source"),
-    (DropReason::NoRoute, "drop_no_route"),
-    (DropReason::HopLimit, "drop_hop_limit"),
-    (DropReason::TooBig, "drop_too_big"),
-    (DropReason::NoSession, "drop_no_session"),
-    (DropReason::Rejected, "drop_rejected"),
-    (DropReason::Unauthenticated, "drop_unauthenticated"),
-    (DropReason::SourceNotPermitted, "drop_source_not_permitted"),
-];
-
 impl Counters {
     /// Stable names and values.
-    pub fn list(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let drops = DROPS
-            .iter()
-            .zip(&self.drops)
-            .map(move |((_, name), counter)| (*name, load(counter)));
-        drops.chain([
-            ("drop_control_overflow", load(&self.control_overflow)),
-            ("send_errors", load(&self.send_errors)),
-            ("deliver_errors", load(&self.deliver_errors)),
-        ])
+    pub fn list(&self) -> impl Iterator<Item = (String, u64)> + '_ {
+        let drops = DropReason::ALL.iter().zip(&self.drops);
+        let drops = drops.map(|(reason, counter)| (format!("drop-{}", reason.name()), counter));
+        let others = [
+            ("drop-control-overflow", &self.control_overflow),
+            ("send-errors", &self.send_errors),
+            ("deliver-errors", &self.deliver_errors),
+        ];
+        let others = others
+            .into_iter()
+            .map(|(name, counter)| (name.to_owned(), counter));
+        drops
+            .chain(others)
+            .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
     }
 
-    pub(crate) fn count_drop(&self, reason: DropReason) {
-        if let Some(at) = DROPS.iter().position(|(known, _)| *known == reason) {
+    fn count_drop(&self, reason: DropReason) {
+        if let Some(at) = DropReason::ALL.iter().position(|known| *known == reason) {
             self.drops[at].fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -102,8 +92,30 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Takes a packet of this machine (or of control) as far as it goes.
+    pub(crate) fn send_packet(&self, path: &mut Path, snapshot: &Snapshot, packet: &mut [u8], now: Instant) {
+        let action = path.forwarder.from_tun(snapshot, packet, &mut path.out, now);
+        self.perform(None, action);
+        self.report(&mut path.forwarder);
+    }
+
+    fn receive_datagram(
+        &self,
+        path: &mut Path,
+        snapshot: &Snapshot,
+        source: SocketAddr,
+        datagram: &mut [u8],
+        now: Instant,
+    ) {
+        let action = path
+            .forwarder
+            .from_network(snapshot, source, datagram, &mut path.out, now);
+        self.perform(Some(source), action);
+        self.report(&mut path.forwarder);
+    }
+
     /// Does what the forwarder decided.
-    pub(crate) fn perform(&self, source: Option<SocketAddr>, action: Action<'_>, activity: Option<Activity>) {
+    fn perform(&self, source: Option<SocketAddr>, action: Action<'_>) {
         match action {
             Action::Send { remote, datagram } => {
                 if self.udp.send(remote, datagram).is_err() {
@@ -125,8 +137,12 @@ impl Shared {
             }
             Action::Probe(packet) => self.tell(FromPath::Probe(packet.to_vec())),
             Action::Drop(reason) => self.counters.count_drop(reason),
+            Action::Nothing => {}
         }
-        if let Some(activity) = activity {
+    }
+
+    fn report(&self, forwarder: &mut Forwarder) {
+        while let Some(activity) = forwarder.poll_activity() {
             self.tell(FromPath::Activity(activity));
         }
     }
@@ -134,6 +150,22 @@ impl Shared {
     fn tell(&self, message: FromPath) {
         if self.control.try_send(message).is_err() {
             self.counters.control_overflow.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One direction of the packet path: its forwarder and the buffer that it writes to.
+#[derive(Debug)]
+pub(crate) struct Path {
+    forwarder: Forwarder,
+    out: Vec<u8>,
+}
+
+impl Path {
+    pub(crate) fn new() -> Self {
+        Self {
+            forwarder: Forwarder::new(),
+            out: vec![0; BUFFER],
         }
     }
 }
@@ -181,8 +213,8 @@ impl Drop for PacketThreads {
 }
 
 fn tun_to_udp(shared: &Shared, stop: &OwnedFd) {
-    let mut forwarder = Forwarder::new();
-    let (mut packet, mut out) = (vec![0; BUFFER], vec![0; BUFFER]);
+    let mut path = Path::new();
+    let mut packet = vec![0; BUFFER];
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(shared.tun.readable(), PollFlags::IN),
@@ -196,9 +228,7 @@ fn tun_to_udp(shared: &Shared, stop: &OwnedFd) {
         for _ in 0..BATCH {
             match shared.tun.receive(&mut packet) {
                 Ok(length) => {
-                    let (action, activity) =
-                        forwarder.from_tun(&snapshot, &mut packet[..length], &mut out, now);
-                    shared.perform(None, action, activity);
+                    shared.send_packet(&mut path, &snapshot, &mut packet[..length], now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -212,8 +242,8 @@ fn tun_to_udp(shared: &Shared, stop: &OwnedFd) {
 }
 
 fn udp_to_tun(shared: &Shared, stop: &OwnedFd) {
-    let mut forwarder = Forwarder::new();
-    let (mut storage, mut out) = (vec![0; BUFFERS * BUFFER], vec![0; BUFFER]);
+    let mut path = Path::new();
+    let mut storage = vec![0; BUFFERS * BUFFER];
     let mut meta = [RecvMeta::default(); BUFFERS];
     let mut failures = 0;
     loop {
@@ -253,9 +283,7 @@ fn udp_to_tun(shared: &Shared, stop: &OwnedFd) {
             for (chunk, meta) in storage.chunks_mut(BUFFER).zip(&meta[..count]) {
                 let length = meta.len.min(BUFFER);
                 for datagram in chunk[..length].chunks_mut(meta.stride.max(1)) {
-                    let (action, activity) =
-                        forwarder.from_network(&snapshot, meta.addr, datagram, &mut out, now);
-                    shared.perform(Some(meta.addr), action, activity);
+                    shared.receive_datagram(&mut path, &snapshot, meta.addr, datagram, now);
                     handled += 1;
                 }
             }

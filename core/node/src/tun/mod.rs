@@ -1,10 +1,10 @@
 //! Where the packets of this machine come from and go to: a TUN device, or something that stands in for one.
 
 mod device;
-mod responder;
+mod none;
 
 pub use device::{Device, DeviceConfig};
-pub use responder::Responder;
+pub use none::NoTun;
 
 use std::{io, net::Ipv6Addr, os::fd::BorrowedFd};
 
