@@ -1,1 +1,106 @@
-fn main() {}
+//! `osier`: the command line of the Osier mesh network.
+//!
+//! Each group of commands has its file in [`commands`]: the options as a clap type, and a function that carries
+//! them out. Commands about the node on this machine speak only the control API ([`control`]); `up`, `registry
+//! serve` and `babel` are daemons themselves; the commands of a network's operator open the registry's directory.
+//! Results go through [`output`], failures come back as [`exit::Failure`] with the exit code and advice.
+
+#![allow(dead_code)] // until the registry's commands use the rest
+
+mod commands;
+mod control;
+mod exit;
+mod format;
+mod output;
+mod paths;
+mod progress;
+mod render;
+
+use clap::{ColorChoice, Parser};
+use exit::{Exit, Failure};
+use output::Output;
+use std::process::ExitCode;
+
+/// A private network of your own devices that heals itself.
+///
+/// Nodes hold encrypted tunnels to a few others and relay for each other by the best way, so that all reach all
+/// while links and nodes come and go.
+#[derive(Debug, Parser)]
+#[command(name = "osier", version, after_help = exit::help(), max_term_width = 100, propagate_version = true)]
+struct Cli {
+    /// Print results as JSON; what streams (ping, logs, events) prints one value a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// When to use colours; `auto` respects NO_COLOR
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
+    #[command(subcommand)]
+    command: commands::Command,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return match error.use_stderr() {
+                true => ExitCode::from(Exit::Usage.number()),
+                false => ExitCode::SUCCESS,
+            };
+        }
+    };
+    match cli.color {
+        ColorChoice::Auto => {}
+        ColorChoice::Always => anstream::ColorChoice::Always.write_global(),
+        ColorChoice::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    let output = Output::new(cli.json);
+    match run(&cli, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.fail(&failure);
+            ExitCode::from(failure.exit.number())
+        }
+    }
+}
+
+fn run(cli: &Cli, output: &Output) -> exit::Outcome {
+    // Daemons use both the worker threads and this one; a client is done before a second thread would help.
+    let mut builder = match cli.command.is_daemon() {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::io("cannot start", &e))?;
+    runtime.block_on(cli.command.run(output))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_is_explained() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} has no help");
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{path} {} has no help",
+                    argument.get_id()
+                );
+            }
+            command.get_subcommands().for_each(|c| check(c, &path));
+        }
+        check(&Cli::command(), "");
+    }
+}

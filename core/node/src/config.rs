@@ -1,7 +1,7 @@
 //! How a daemon is configured: [`Config`] from whoever starts it, on top of `settings.toml` in the state
 //! directory.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// What a front end decides. Everything that is `None` comes from `settings.toml`, then from the defaults.
 #[derive(Clone, Debug)]
@@ -16,6 +16,12 @@ pub struct Config {
     pub control_group: Option<String>,
     /// Whether to ask routers for a port mapping.
     pub port_mapping: Option<bool>,
+    /// Where others can reach this node, besides what it finds itself.
+    pub endpoints: Option<Vec<SocketAddr>>,
+    /// Tunnels to choose and keep, 1 ..= 1000.
+    pub outgoing: Option<usize>,
+    /// Carry only our own traffic.
+    pub leaf: Option<bool>,
 }
 
 impl Config {
@@ -27,6 +33,9 @@ impl Config {
             control_socket: None,
             control_group: None,
             port_mapping: None,
+            endpoints: None,
+            outgoing: None,
+            leaf: None,
         }
     }
 }

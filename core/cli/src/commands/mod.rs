@@ -1,0 +1,84 @@
+//! The commands, a file for each group.
+
+mod completions;
+mod daemon;
+mod join;
+mod ping;
+mod service;
+mod status;
+mod topology;
+mod up;
+
+use crate::{
+    exit::{Exit, Failure, Outcome},
+    output::Output,
+};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Join a network with an invite
+    Join(join::JoinArgs),
+    /// Run the node in the foreground
+    Up(up::UpArgs),
+    /// Stop the node; its neighbours route around it first, so nothing is lost
+    Down(daemon::DownArgs),
+    /// Show how the node is doing, and what to do if it is not well
+    Status(status::StatusArgs),
+    /// List the other nodes and how traffic reaches them
+    Peers(status::PeersArgs),
+    /// List the routes, in use or not, and why
+    Routes(status::RoutesArgs),
+    /// List everyone whose certificate this node knows
+    Members(status::MembersArgs),
+    /// Send echoes to a node through the mesh
+    Ping(ping::PingArgs),
+    /// List the nodes on the way to a node
+    Trace(ping::TraceArgs),
+    /// Draw what this node knows of the network
+    Topology(topology::TopologyArgs),
+    /// Show the node's log
+    Logs(daemon::LogsArgs),
+    /// Watch what happens, line by line
+    Events(daemon::EventsArgs),
+    /// Make the node read settings.toml again
+    Reload(daemon::ReloadArgs),
+    /// Leave the network: stop the node and remove its keys
+    Leave(join::LeaveArgs),
+    /// Run the node or a registry as a systemd service
+    Service(service::ServiceArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    /// Whether it serves others until it is told to stop.
+    pub(crate) fn is_daemon(&self) -> bool {
+        matches!(self, Self::Up(_))
+    }
+
+    pub(crate) async fn run(&self, output: &Output) -> Outcome {
+        match self {
+            Self::Join(args) => join::join(args, output).await,
+            Self::Up(args) => up::up(args, output).await,
+            Self::Down(args) => daemon::down(args, output).await,
+            Self::Status(args) => status::status(args, output).await,
+            Self::Peers(args) => status::peers(args, output).await,
+            Self::Routes(args) => status::routes(args, output).await,
+            Self::Members(args) => status::members(args, output).await,
+            Self::Ping(args) => ping::ping(args, output).await,
+            Self::Trace(args) => ping::trace(args, output).await,
+            Self::Topology(args) => topology::topology(args, output).await,
+            Self::Logs(args) => daemon::logs(args, output).await,
+            Self::Events(args) => daemon::events(args, output).await,
+            Self::Reload(args) => daemon::reload(args, output).await,
+            Self::Leave(args) => join::leave(args, output).await,
+            Self::Service(args) => service::service(args, output),
+            Self::Completions(args) => completions::completions(args, output),
+        }
+    }
+}
+
+/// Starts logging to standard error.
+fn start_log(level: Option<&str>, _output: &Output) -> Outcome {
+    osier_core::logging::init(level.unwrap_or("info")).map_err(|e| Failure::plain(Exit::Usage, e.to_string()))
+}

@@ -1,0 +1,66 @@
+//! `osier status`, `peers`, `routes` and `members`: views of the running node.
+
+use crate::{control::Control, exit::Outcome, output::Output, paths::StateArgs, render};
+use std::net::IpAddr;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// Show the counters too
+    #[arg(long, short)]
+    verbose: bool,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+pub(crate) async fn status(args: &StatusArgs, output: &Output) -> Outcome {
+    let control = Control::new(&args.state)?;
+    let status = control.client.status().await.map_err(|e| control.explain(e))?;
+    output.show(&status, |s| render::status(s, args.verbose, crate::format::now()))
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PeersArgs {
+    /// Only those with whom this node holds a tunnel
+    #[arg(long, short)]
+    neighbours: bool,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+pub(crate) async fn peers(args: &PeersArgs, output: &Output) -> Outcome {
+    let control = Control::new(&args.state)?;
+    let mut peers = control.client.peers().await.map_err(|e| control.explain(e))?;
+    peers.retain(|p| p.neighbour || !args.neighbours);
+    output.show(&peers, |p| render::peers(p))
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RoutesArgs {
+    /// Only routes that cover this address
+    #[arg(long, value_name = "ADDR")]
+    to: Option<IpAddr>,
+    /// Only routes in use
+    #[arg(long, short)]
+    selected: bool,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+pub(crate) async fn routes(args: &RoutesArgs, output: &Output) -> Outcome {
+    let control = Control::new(&args.state)?;
+    let mut routes = control.client.routes().await.map_err(|e| control.explain(e))?;
+    routes.retain(|r| args.to.is_none_or(|to| r.prefix.contains(&to)) && (r.selected || !args.selected));
+    output.show(&routes, |r| render::routes(r))
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct MembersArgs {
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+pub(crate) async fn members(args: &MembersArgs, output: &Output) -> Outcome {
+    let control = Control::new(&args.state)?;
+    let members = control.client.members().await.map_err(|e| control.explain(e))?;
+    output.show(&members, |m| render::members(m, crate::format::now()))
+}

@@ -1,0 +1,98 @@
+//! `osier up`: the node itself, in the foreground.
+
+use crate::{
+    commands::join::explain_state,
+    control::not_joined,
+    exit::{Exit, Failure, Outcome},
+    output::Output,
+    paths::StateArgs,
+};
+use osier_core::{Config, Daemon, DaemonError, TunChoice};
+use std::{net::SocketAddr, path::PathBuf};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    state: StateArgs,
+    /// UDP port to listen on; it must be free [default: the usual port, or another when it is taken]
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// An address and port where others can reach this node, besides what it finds out itself; repeatable
+    #[arg(long = "endpoint", short, value_name = "ADDR:PORT")]
+    endpoints: Vec<SocketAddr>,
+    /// How many tunnels to choose and keep [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    neighbours: Option<u16>,
+    /// Carry only this node's own traffic
+    #[arg(long)]
+    leaf: bool,
+    /// Name of the TUN device
+    #[arg(long, value_name = "NAME", conflicts_with = "no_tun", value_parser = interface_name)]
+    tun: Option<String>,
+    /// Run without a TUN device: relay and answer pings only; needs no privileges
+    #[arg(long)]
+    no_tun: bool,
+    /// Do not ask the router for a port mapping
+    #[arg(long)]
+    no_upnp: bool,
+    /// Group whose members may steer the daemon
+    #[arg(long, value_name = "GROUP")]
+    control_group: Option<String>,
+    /// Path of the control socket [default: control.sock in the state directory]
+    #[arg(long, value_name = "PATH")]
+    control_socket: Option<PathBuf>,
+    /// error, warn, info, debug or trace, or MODULE=LEVEL,… [default: info]
+    #[arg(long, value_name = "LEVEL", env = "OSIER_LOG")]
+    log_level: Option<String>,
+}
+
+pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
+    let state_dir = args.state.dir()?;
+    if !crate::paths::is_member(&state_dir) {
+        return Err(not_joined(&state_dir));
+    }
+    super::start_log(args.log_level.as_deref(), output)?;
+    let mut config = Config::new(&state_dir);
+    config.tun = match (&args.tun, args.no_tun) {
+        (_, true) => TunChoice::None,
+        (Some(name), false) => TunChoice::Named(name.clone()),
+        (None, false) => TunChoice::Settings,
+    };
+    config.port = args.port;
+    config.control_socket = args.control_socket.clone();
+    config.control_group = args.control_group.clone();
+    config.port_mapping = args.no_upnp.then_some(false);
+    config.endpoints = (!args.endpoints.is_empty()).then(|| args.endpoints.clone());
+    config.outgoing = args.neighbours.map(usize::from);
+    config.leaf = args.leaf.then_some(true);
+    Daemon::run(config).await.map_err(|e| explain(&e, &state_dir))
+}
+
+fn explain(error: &DaemonError, state_dir: &std::path::Path) -> Failure {
+    match error {
+        DaemonError::State(error) => explain_state(error, state_dir),
+        #[allow(unreachable_patterns)]
+        other => Failure::plain(Exit::Failure, other.to_string()),
+    }
+}
+
+/// What Linux takes for the name of an interface.
+fn interface_name(text: &str) -> Result<String, String> {
+    match (1..=15).contains(&text.len()) && !text.contains(['/', ' ', ':']) && text != "." && text != ".." {
+        true => Ok(text.to_owned()),
+        false => Err("a device name has 1 to 15 characters, without blanks, `/` and `:`".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_names_fit_the_kernel() {
+        assert!(interface_name("osier0").is_ok());
+        for bad in ["", "..", "a/b", "a b", "sixteen-letters-"] {
+            assert!(interface_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What people see of the daemon's answers. Pure: values in, text out.
+
+mod topology;
+
+pub(crate) use topology::{dot, svg, tree};
+
+use crate::{
+    format::{self, octets, relative, span},
+    output::{BAD, BOLD, DIM, GOOD, WARN, fields, paint, table},
+};
+use osier_core::control::types::{DaemonState, Endpoint, Health, Member, Peer, Route, Severity, Status};
+use std::time::Duration;
+
+/// Babel's metric for "no way".
+const INFINITY: u16 = 0xffff;
+
+pub(crate) fn status(s: &Status, verbose: bool, now: u64) -> String {
+    let worst = s.health.iter().map(|h| h.severity).min();
+    let (style, word) = match (s.state, worst) {
+        (DaemonState::Stopping, _) => (WARN, "stopping"),
+        (_, Some(Severity::Error)) => (BAD, "up, but cannot do its work"),
+        (_, Some(Severity::Warning)) => (WARN, "up, with a warning"),
+        _ => (GOOD, "up"),
+    };
+    let mut text = format!(
+        "{} {} is {word} {}\n",
+        paint(style, "●"),
+        paint(BOLD, &s.name),
+        paint(
+            DIM,
+            format!(
+                "(for {}, pid {}, version {})",
+                span(s.uptime_seconds),
+                s.pid,
+                s.version
+            )
+        ),
+    );
+    let device = s
+        .interface
+        .as_ref()
+        .map_or("no TUN device".to_owned(), |i| format!("on {i}"));
+    let expiry = match s.certificate.seconds_left {
+        left if left < 0 => paint(BAD, format!("expired {}", relative(s.certificate.not_after, now))),
+        _ => format!(
+            "expires {} ({})",
+            relative(s.certificate.not_after, now),
+            format::utc(s.certificate.not_after)
+        ),
+    };
+    text += &fields(&[
+        ("address", format!("{} {device}", paint(BOLD, s.address))),
+        (
+            "prefixes",
+            s.prefixes
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
+        ("network", format!("{} {}", s.network.name, s.network.prefix)),
+        ("node id", format!("{} (router-id {})", s.node, s.router_id)),
+        (
+            "certificate",
+            format!("number {}, {expiry}", s.certificate.serial),
+        ),
+        ("registry", registry(s, now)),
+        ("listens", format!("UDP {}", s.udp_port)),
+        ("reachable at", endpoints(&s.endpoints)),
+        (
+            "mesh",
+            format!(
+                "{} neighbours, {} members, {} routes",
+                s.neighbours, s.members, s.routes
+            ),
+        ),
+        (
+            "traffic",
+            format!(
+                "{} sent, {} received",
+                octets(s.sent_octets),
+                octets(s.received_octets)
+            ),
+        ),
+    ]);
+    text += &health(&s.health);
+    if verbose && !s.counters.is_empty() {
+        text.push('\n');
+        text += &table(
+            ["COUNTER", "VALUE"],
+            &[1],
+            s.counters.iter().map(|(k, v)| [k.clone(), v.to_string()]),
+        );
+    }
+    text
+}
+
+fn registry(s: &Status, now: u64) -> String {
+    let r = &s.registry;
+    let urls = r.urls.join(", ");
+    let contact = r.last_contact.map_or("never reached".to_owned(), |t| {
+        format!("last reached {}", relative(t, now))
+    });
+    match (r.reachable, &r.last_error) {
+        (None, _) => format!("{urls} (not asked yet)"),
+        (Some(true), _) => format!("{urls} ({contact})"),
+        (Some(false), None) => paint(WARN, format!("{urls} does not answer ({contact})")),
+        (Some(false), Some(e)) => paint(WARN, format!("{urls} does not answer ({contact}; {e})")),
+    }
+}
+
+fn endpoints(list: &[Endpoint]) -> String {
+    match list {
+        [] => "nowhere (others cannot open a tunnel to this node)".into(),
+        _ => list
+            .iter()
+            .map(|e| format!("{} ({})", e.address, e.kind))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// One paragraph per remark; nothing when all is well.
+pub(crate) fn health(list: &[Health]) -> String {
+    list.iter()
+        .map(|h| {
+            let (style, word) = match h.severity {
+                Severity::Error => (BAD, "error"),
+                Severity::Warning => (WARN, "warning"),
+                Severity::Info => (DIM, "note"),
+            };
+            format!(
+                "{} {}\n  {} {}\n",
+                paint(style, format!("{word}:")),
+                h.text,
+                paint(BOLD, "fix:"),
+                h.fix
+            )
+        })
+        .collect()
+}
+
+pub(crate) fn peers(peers: &[Peer]) -> String {
+    if peers.is_empty() {
+        return "no other node is known yet\n".into();
+    }
+    table(
+        [
+            "NAME",
+            "ADDRESS",
+            "ENDPOINT",
+            "PATH",
+            "RTT",
+            "COST",
+            "METRIC",
+            "SENT",
+            "RECEIVED",
+            "HANDSHAKE",
+        ],
+        &[4, 5, 6, 7, 8, 9],
+        peers.iter().map(|p| {
+            [
+                p.name.clone(),
+                p.address.to_string(),
+                p.endpoint.map_or(NOTHING.into(), |e| e.to_string()),
+                path(p),
+                p.rtt_ms.map_or(NOTHING.into(), |ms| {
+                    format::rtt(Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default())
+                }),
+                p.cost.map_or(NOTHING.into(), metric),
+                p.metric.map_or(NOTHING.into(), metric),
+                octets(p.sent_octets),
+                octets(p.received_octets),
+                p.last_handshake_seconds
+                    .map_or(NOTHING.into(), |s| format!("{} ago", span(s))),
+            ]
+        }),
+    )
+}
+
+/// How traffic to a peer goes.
+fn path(p: &Peer) -> String {
+    match (&p.via, p.metric) {
+        (_, None | Some(INFINITY)) => "unreachable".into(),
+        (Some(via), _) => format!("relayed by {via}"),
+        (None, _) if p.direct => "direct".into(),
+        (None, _) => "relayed".into(),
+    }
+}
+
+pub(crate) fn routes(routes: &[Route]) -> String {
+    if routes.is_empty() {
+        return "no routes\n".into();
+    }
+    table(
+        ["PREFIX", "VIA", "METRIC", "ORIGIN", "ROUTER-ID", "SEQNO", "STATE"],
+        &[2, 5],
+        routes.iter().map(|r| {
+            [
+                r.prefix.to_string(),
+                r.via.clone().unwrap_or_else(|| "this node".into()),
+                metric(r.metric),
+                r.origin.clone().unwrap_or_else(|| "unknown".into()),
+                r.router_id.clone(),
+                r.seqno.to_string(),
+                route_state(r).into(),
+            ]
+        }),
+    )
+}
+
+/// Why the route is, or is not, the one in use.
+fn route_state(r: &Route) -> &'static str {
+    match r {
+        Route { selected: true, .. } => "in use",
+        Route { metric: INFINITY, .. } => "retracted",
+        Route { feasible: false, .. } => "not feasible",
+        _ => "standby",
+    }
+}
+
+pub(crate) fn members(members: &[Member], now: u64) -> String {
+    table(
+        [
+            "NAME",
+            "ADDRESS",
+            "STATE",
+            "KIND",
+            "CERTIFICATE",
+            "ENDPOINTS",
+            "NODE ID",
+        ],
+        &[],
+        members.iter().map(|m| {
+            let state = match m {
+                Member { own: true, .. } => "this node",
+                Member { reachable: true, .. } => "reachable",
+                _ => "no route",
+            };
+            let expiry = match m.not_after < now {
+                true => "expired ".to_owned() + &relative(m.not_after, now),
+                false => "expires ".to_owned() + &relative(m.not_after, now),
+            };
+            [
+                m.name.clone(),
+                m.address.to_string(),
+                state.into(),
+                if m.leaf { "leaf" } else { "relay" }.into(),
+                expiry,
+                m.endpoints.len().to_string(),
+                m.node.clone(),
+            ]
+        }),
+    )
+}
+
+const NOTHING: &str = "-";
+
+fn metric(value: u16) -> String {
+    match value {
+        INFINITY => "infinite".into(),
+        finite => finite.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
