@@ -147,6 +147,21 @@ impl Fib {
         self.sorted().into_iter().map(|(prefix, e)| (prefix, &*e.origin))
     }
 
+    /// Prefixes that are here and not in `old`, or the reverse, or whose hops differ; in no particular but a
+    /// fixed order. Shards that the two share are not looked at.
+    pub fn changes_since(&self, old: &Self) -> Vec<IpNet> {
+        let mut changes = Vec::new();
+        let lengths = self.tables.iter().chain(&old.tables).map(|t| t.length);
+        for length in lengths.collect::<std::collections::BTreeSet<u8>>() {
+            let of = |fib: &'_ Self| fib.tables.iter().find(|t| t.length == length).cloned();
+            let empty = || Arc::new(Table::new(length));
+            let (new, old) = (of(self).unwrap_or_else(empty), of(old).unwrap_or_else(empty));
+            let keys = new.differing(&old).into_iter();
+            changes.extend(keys.map(|k| IpNet::new_assert(Ipv6Addr::from_bits(k).into(), length)));
+        }
+        changes
+    }
+
     fn find(&self, address: Ipv6Addr) -> Option<&Entry> {
         let bits = address.to_bits();
         self.tables.iter().find_map(|t| t.get(bits & t.mask))
@@ -242,6 +257,24 @@ impl Table {
                 .swap_remove(position)
                 .origin,
         )
+    }
+
+    /// Keys whose entries differ between the two tables of one length.
+    fn differing(&self, old: &Self) -> Vec<u128> {
+        let same_size = self.shards.len() == old.shards.len();
+        let shared = |index: usize| same_size && Arc::ptr_eq(&self.shards[index], &old.shards[index]);
+        let unshared = |table: &Self| {
+            let shards = table.shards.iter().enumerate().filter(|(i, _)| !shared(*i));
+            shards
+                .flat_map(|(_, s)| s.iter().map(|e| (e.key, e.hop)))
+                .collect::<Vec<_>>()
+        };
+        let new = unshared(self).into_iter();
+        let changed = new.filter(|(key, hop)| old.get(*key).is_none_or(|e| e.hop != *hop));
+        let gone = unshared(old)
+            .into_iter()
+            .filter(|(key, _)| self.get(*key).is_none());
+        changed.chain(gone).map(|(key, _)| key).collect()
     }
 
     fn grow(&mut self) {
@@ -357,6 +390,30 @@ mod tests {
             fib.iter().eq(model.iter().map(|(p, h)| (*p, *h))),
             "iteration is in prefix order"
         );
+    }
+
+    #[test]
+    fn differences_between_two_tables_are_found() {
+        let mut fib = Fib::default();
+        let prefix =
+            |i: u128| IpNet::new(Ipv6Addr::from_bits(0xfd00u128 << 112 | i << 64).into(), 64).unwrap();
+        (0..100).for_each(|i| fib.insert(prefix(i), A));
+        let old = fib.clone();
+        assert_eq!(fib.changes_since(&old), []);
+        fib.insert(prefix(3), B);
+        fib.insert(prefix(4), A);
+        fib.insert(net("fd00::/48"), B);
+        fib.remove(&prefix(50));
+        let sorted = |mut changes: Vec<IpNet>| {
+            changes.sort();
+            changes
+        };
+        let expected = sorted(vec![net("fd00::/48"), prefix(3), prefix(50)]);
+        assert_eq!(sorted(fib.changes_since(&old)), expected);
+        assert_eq!(sorted(old.changes_since(&fib)), expected);
+        (100..300).for_each(|i| fib.insert(prefix(i), A));
+        assert_eq!(fib.changes_since(&old).len(), 203);
+        assert_eq!(fib.changes_since(&Fib::default()).len(), fib.len());
     }
 
     #[test]

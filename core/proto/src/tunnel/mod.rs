@@ -65,6 +65,8 @@ pub enum Sealed<'a> {
 /// Output buffers hold the datagram or packet and [`OVERHEAD`], and at least [`INITIATION_LENGTH`] octets;
 /// a shorter one makes the call fail, never panic.
 pub trait Session: Send + Sync + core::fmt::Debug {
+    /// Whom the session is with.
+    fn peer(&self) -> TunnelKey;
     fn open<'a>(&self, now: Instant, source: SocketAddr, datagram: &[u8], out: &'a mut [u8]) -> Opened<'a>;
     /// Next datagram that a completed handshake set free.
     fn flush<'a>(&self, now: Instant, out: &'a mut [u8]) -> Option<&'a [u8]>;

@@ -142,6 +142,10 @@ impl PlainSession {
 }
 
 impl Session for PlainSession {
+    fn peer(&self) -> TunnelKey {
+        self.lock().peer
+    }
+
     fn open<'a>(&self, now: Instant, _source: SocketAddr, datagram: &[u8], out: &'a mut [u8]) -> Opened<'a> {
         if out.len() < datagram.len().max(INITIATION_LENGTH) {
             return Opened::Rejected;

@@ -71,6 +71,7 @@ impl SessionFactory for WireGuardFactory {
             Some(Arc::clone(&self.limiter)),
         );
         Box::new(WireGuardSession {
+            peer,
             tunn: Mutex::new(tunn),
         })
     }
@@ -103,6 +104,7 @@ impl SessionFactory for WireGuardFactory {
 }
 
 struct WireGuardSession {
+    peer: TunnelKey,
     tunn: Mutex<Tunn>,
 }
 
@@ -119,6 +121,10 @@ impl WireGuardSession {
 }
 
 impl Session for WireGuardSession {
+    fn peer(&self) -> TunnelKey {
+        self.peer
+    }
+
     fn open<'a>(&self, _now: Instant, source: SocketAddr, datagram: &[u8], out: &'a mut [u8]) -> Opened<'a> {
         // An empty datagram would mean "flush" to boringtun.
         let Some(kind) = MessageKind::of(datagram) else {
