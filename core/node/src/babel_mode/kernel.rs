@@ -1,0 +1,435 @@
+//! Selected routes on their way into the kernel's main table.
+//!
+//! [`Installer`] is the upper half: it remembers what is wanted for each prefix and what the kernel has, and
+//! makes one the other, a bounded number of changes at a time. [`RouteTable`] is the lower half, so that tests
+//! can do without a kernel.
+
+use super::Error;
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use osier_babel::{InterfaceId, Target};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use rtnetlink::{Handle, RouteMessageBuilder};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What the kernel does with packets for a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Forward {
+        interface: InterfaceId,
+        next_hop: IpAddr,
+    },
+    Unreachable,
+}
+
+impl Action {
+    fn of(target: &Target) -> Option<Self> {
+        match *target {
+            Target::Via {
+                interface, next_hop, ..
+            } => Some(Self::Forward { interface, next_hop }),
+            Target::Unreachable => Some(Self::Unreachable),
+            Target::Gone => None,
+        }
+    }
+}
+
+/// A table of routes that belong to us alone.
+pub(super) trait RouteTable {
+    /// Adds the route or, in one step, puts it in the place of the one we had.
+    async fn replace(&mut self, prefix: IpNet, action: Action) -> Result<(), TableError>;
+    /// Removes our route; none is fine.
+    async fn remove(&mut self, prefix: IpNet) -> Result<(), TableError>;
+    /// Removes all our routes, also those of an earlier run that crashed; tells how many.
+    async fn flush(&mut self) -> Result<usize, TableError>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TableError {
+    /// The kernel understood and said no.
+    #[error("{}", std::io::Error::from_raw_os_error(.0.raw_os_error()))]
+    Refused(Errno),
+    /// Nothing can be said to the kernel any more.
+    #[error("{0}")]
+    Lost(String),
+}
+
+/// Makes the table what the speaker wants.
+#[derive(Debug)]
+pub(super) struct Installer<T> {
+    table: T,
+    /// Changes not made yet; a later one for the same prefix replaces the earlier.
+    pending: BTreeMap<IpNet, Option<Action>>,
+    installed: BTreeMap<IpNet, Action>,
+    /// Routes that the kernel may have dropped or changed by itself.
+    doubtful: BTreeSet<IpNet>,
+    errors: u64,
+}
+
+impl<T: RouteTable> Installer<T> {
+    pub(super) fn new(table: T) -> Self {
+        Self {
+            table,
+            pending: BTreeMap::new(),
+            installed: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            errors: 0,
+        }
+    }
+
+    /// Remembers a change to make.
+    pub(super) fn want(&mut self, prefix: IpNet, target: &Target) {
+        self.pending.insert(prefix, Action::of(target));
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Changes that the kernel refused.
+    pub(super) fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    pub(super) fn installed(&self, prefix: &IpNet) -> Option<Action> {
+        self.installed.get(prefix).copied()
+    }
+
+    /// Makes at most `budget` changes.
+    ///
+    /// # Errors
+    /// Only when the table is lost. A refused change is logged and counted: the next one for that prefix
+    /// tries again.
+    pub(super) async fn apply(&mut self, budget: usize) -> Result<(), Error> {
+        for _ in 0..budget {
+            let Some((prefix, action)) = self.pending.pop_first() else {
+                break;
+            };
+            // The speaker also tells of changes that only it can see, like a new metric.
+            let doubtful = self.doubtful.remove(&prefix);
+            if self.installed.get(&prefix) == action.as_ref() && !doubtful {
+                continue;
+            }
+            let result = match action {
+                Some(action) => self.table.replace(prefix, action).await,
+                None => self.table.remove(prefix).await,
+            };
+            match (result, action) {
+                (Ok(()), Some(action)) => {
+                    tracing::debug!(%prefix, ?action, "kernel route set");
+                    self.installed.insert(prefix, action);
+                }
+                (Ok(()), None) => {
+                    tracing::debug!(%prefix, "kernel route removed");
+                    self.installed.remove(&prefix);
+                }
+                (Err(TableError::Lost(reason)), _) => return Err(Error::Netlink(reason)),
+                (Err(error), _) => {
+                    self.errors += 1;
+                    tracing::warn!(%prefix, ?action, "the kernel refused a route: {error}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The interface went down: the kernel has dropped some routes over it (all, or only those of IPv6, or
+    /// none when just the carrier is lost), so whatever is wanted next is done even if it seems to be so
+    /// already.
+    pub(super) fn doubt(&mut self, gone: InterfaceId) {
+        let over_it =
+            |action: &Action| matches!(action, Action::Forward { interface, .. } if *interface == gone);
+        let prefixes = self
+            .installed
+            .iter()
+            .filter(|(_, action)| over_it(action))
+            .map(|(prefix, _)| *prefix);
+        self.doubtful.extend(prefixes);
+    }
+
+    /// Removes every route of ours.
+    pub(super) async fn flush(&mut self) -> Result<usize, TableError> {
+        self.pending.clear();
+        self.installed.clear();
+        self.doubtful.clear();
+        self.table.flush().await
+    }
+}
+
+/// The kernel's main table. Ours in it: protocol babel (42) with our metric.
+#[derive(Debug)]
+pub(super) struct KernelTable {
+    handle: Handle,
+    metric: u32,
+}
+
+impl KernelTable {
+    pub(super) fn new(handle: Handle, metric: u32) -> Self {
+        Self { handle, metric }
+    }
+
+    fn message(&self, prefix: IpNet) -> RouteMessage {
+        let mut message = match prefix {
+            IpNet::V4(p) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(p.network(), p.prefix_len())
+                .priority(self.metric)
+                .build(),
+            IpNet::V6(p) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(p.network(), p.prefix_len())
+                .priority(self.metric)
+                .build(),
+        };
+        message.header.protocol = RouteProtocol::Babel;
+        message
+    }
+
+    fn is_ours(&self, message: &RouteMessage) -> bool {
+        let table = message.attributes.iter().find_map(|a| match a {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        });
+        message.header.protocol == RouteProtocol::Babel
+            && table.unwrap_or(message.header.table.into()) == u32::from(RouteHeader::RT_TABLE_MAIN)
+            && message
+                .attributes
+                .contains(&RouteAttribute::Priority(self.metric))
+    }
+
+    /// Deletes what `message` describes; nothing there is fine.
+    async fn delete(&self, message: RouteMessage) -> Result<(), TableError> {
+        match self
+            .handle
+            .route()
+            .del(message)
+            .execute()
+            .await
+            .map_err(table_error)
+        {
+            Err(TableError::Refused(Errno::SRCH)) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl RouteTable for KernelTable {
+    async fn replace(&mut self, prefix: IpNet, action: Action) -> Result<(), TableError> {
+        let mut message = self.message(prefix);
+        match action {
+            Action::Unreachable => message.header.kind = RouteType::Unreachable,
+            Action::Forward { interface, next_hop } => {
+                message.header.kind = RouteType::Unicast;
+                message.attributes.push(RouteAttribute::Oif(interface.0));
+                message.attributes.push(gateway(prefix, next_hop));
+                if next_hop.is_ipv4() {
+                    // The neighbour is on the link even when its address is not of one of our subnets.
+                    message.header.flags |= rtnetlink::packet_route::route::RouteFlags::Onlink;
+                }
+            }
+        }
+        self.handle
+            .route()
+            .add(message)
+            .replace()
+            .execute()
+            .await
+            .map_err(table_error)
+    }
+
+    async fn remove(&mut self, prefix: IpNet) -> Result<(), TableError> {
+        let mut message = self.message(prefix);
+        // Of whatever type and scope.
+        message.header.kind = RouteType::Unspec;
+        message.header.scope = RouteScope::NoWhere;
+        self.delete(message).await
+    }
+
+    async fn flush(&mut self) -> Result<usize, TableError> {
+        let mut ours = Vec::new();
+        for query in [
+            RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        ] {
+            let mut routes = self.handle.route().get(query).execute();
+            while let Some(route) = routes.try_next().await.map_err(table_error)? {
+                if self.is_ours(&route) {
+                    ours.push(route);
+                }
+            }
+        }
+        let count = ours.len();
+        for route in ours {
+            self.delete(route).await?;
+        }
+        Ok(count)
+    }
+}
+
+fn gateway(prefix: IpNet, next_hop: IpAddr) -> RouteAttribute {
+    match (prefix, next_hop) {
+        (_, IpAddr::V4(a)) => RouteAttribute::Gateway(RouteAddress::Inet(a)),
+        (IpNet::V6(_), IpAddr::V6(a)) => RouteAttribute::Gateway(RouteAddress::Inet6(a)),
+        // An IPv4 route with an IPv6 next hop (RFC 9229) has an attribute of its own.
+        (IpNet::V4(_), IpAddr::V6(a)) => {
+            RouteAttribute::Via(rtnetlink::packet_route::route::RouteVia::Inet6(a))
+        }
+    }
+}
+
+fn table_error(error: rtnetlink::Error) -> TableError {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => {
+            TableError::Refused(Errno::from_raw_os_error(message.raw_code().abs()))
+        }
+        other => TableError::Lost(other.to_string()),
+    }
+}
+
+/// Sysctls without which the kernel will not forward what neighbours send through us, and their state.
+pub(super) fn forwarding_is_off() -> Vec<&'static str> {
+    [
+        ("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"),
+        (
+            "net.ipv6.conf.all.forwarding",
+            "/proc/sys/net/ipv6/conf/all/forwarding",
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, path)| std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "0"))
+    .map(|(name, _)| name)
+    .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use osier_babel::RouterId;
+
+    #[derive(Debug, PartialEq)]
+    enum Call {
+        Replace(IpNet, Action),
+        Remove(IpNet),
+    }
+
+    #[derive(Debug, Default)]
+    struct Recorder {
+        calls: Vec<Call>,
+        refuse: bool,
+    }
+
+    impl RouteTable for Recorder {
+        async fn replace(&mut self, prefix: IpNet, action: Action) -> Result<(), TableError> {
+            self.calls.push(Call::Replace(prefix, action));
+            if self.refuse {
+                Err(TableError::Refused(Errno::NETUNREACH))
+            } else {
+                Ok(())
+            }
+        }
+        async fn remove(&mut self, prefix: IpNet) -> Result<(), TableError> {
+            self.calls.push(Call::Remove(prefix));
+            Ok(())
+        }
+        async fn flush(&mut self) -> Result<usize, TableError> {
+            Ok(0)
+        }
+    }
+
+    fn prefix() -> IpNet {
+        "10.1.0.0/16".parse().unwrap()
+    }
+
+    fn via(last: u8, metric: u16) -> Target {
+        Target::Via {
+            interface: InterfaceId(2),
+            next_hop: IpAddr::from([10, 0, 0, last]),
+            metric,
+            router_id: RouterId([1; 8]),
+            seqno: 1,
+        }
+    }
+
+    fn forward(last: u8) -> Action {
+        Action::Forward {
+            interface: InterfaceId(2),
+            next_hop: IpAddr::from([10, 0, 0, last]),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_route_moves_by_one_replacement_and_never_by_a_removal() {
+        let mut installer = Installer::new(Recorder::default());
+        for target in [via(1, 96), via(2, 96), Target::Unreachable, Target::Gone] {
+            installer.want(prefix(), &target);
+            installer.apply(10).await.unwrap();
+        }
+        assert_eq!(
+            installer.table.calls,
+            [
+                Call::Replace(prefix(), forward(1)),
+                Call::Replace(prefix(), forward(2)),
+                Call::Replace(prefix(), Action::Unreachable),
+                Call::Remove(prefix()),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn changes_the_kernel_cannot_see_are_not_told_to_it() {
+        let mut installer = Installer::new(Recorder::default());
+        for metric in [96, 192, 288] {
+            installer.want(prefix(), &via(1, metric));
+            installer.apply(10).await.unwrap();
+        }
+        assert_eq!(installer.table.calls.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn only_the_last_of_several_waiting_changes_is_made() {
+        let mut installer = Installer::new(Recorder::default());
+        installer.want(prefix(), &via(1, 96));
+        installer.want(prefix(), &Target::Unreachable);
+        installer.want(prefix(), &via(2, 96));
+        installer.apply(10).await.unwrap();
+        assert_eq!(installer.table.calls, [Call::Replace(prefix(), forward(2))]);
+    }
+
+    #[tokio::test]
+    async fn a_burst_is_applied_in_portions() {
+        let mut installer = Installer::new(Recorder::default());
+        for third in 0..100u8 {
+            installer.want(format!("10.1.{third}.0/24").parse().unwrap(), &via(1, 96));
+        }
+        installer.apply(64).await.unwrap();
+        assert!(!installer.is_idle());
+        installer.apply(64).await.unwrap();
+        assert!(installer.is_idle());
+        assert_eq!(installer.table.calls.len(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_refused_route_is_counted_and_not_reported_as_installed() {
+        let mut installer = Installer::new(Recorder {
+            refuse: true,
+            ..Recorder::default()
+        });
+        installer.want(prefix(), &via(1, 96));
+        installer.apply(10).await.unwrap();
+        assert_eq!((installer.errors(), installer.installed(&prefix())), (1, None));
+    }
+
+    #[tokio::test]
+    async fn routes_over_an_interface_that_went_down_are_installed_anew() {
+        let mut installer = Installer::new(Recorder::default());
+        installer.want(prefix(), &via(1, 96));
+        installer.apply(10).await.unwrap();
+        installer.doubt(InterfaceId(2));
+        installer.want(prefix(), &via(1, 96));
+        installer.apply(10).await.unwrap();
+        assert_eq!(installer.table.calls.len(), 2);
+    }
+}

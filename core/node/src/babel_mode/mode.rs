@@ -1,0 +1,503 @@
+//! The loop: one task owns the speaker and everything around it.
+//!
+//! Each turn has four steps: carry out what the speaker wants (packets, kernel routes), wait for whatever
+//! comes first, feed it in, and again. No step waits for a neighbour, so a turn is short.
+
+use super::config::usable_router_id;
+use super::control::{Request, Server};
+use super::interfaces::{self, Link, Watcher};
+use super::kernel::{Action, Installer, KernelTable, TableError, forwarding_is_off};
+use super::report::{CounterReport, InterfaceReport, NeighbourReport, Report, RouteReport};
+use super::sockets::{Drops, Packet, Port};
+use super::{Config, Error};
+use osier_babel::{
+    AcceptAll, CostModel, Event, Instant, InterfaceConfig, InterfaceId, Limits, RouterId, Speaker,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hasher};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+/// Packets read but not handled; beyond that they wait in the sockets.
+const PACKET_QUEUE: usize = 256;
+/// Packets handled before their consequences are carried out.
+const PACKETS_PER_TURN: usize = 64;
+/// Kernel routes changed before looking at the sockets again.
+const ROUTES_PER_TURN: usize = 128;
+/// Between two looks at interfaces that could not be opened, e.g. because their address was still tentative.
+const RETRY: Duration = Duration::from_secs(2);
+/// Retractions are sent twice, this far apart, because nobody will be here to repeat them.
+const SECOND_RETRACTION: Duration = Duration::from_millis(50);
+
+pub(super) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    config.check()?;
+    let server = Server::listen(&config.control).await?;
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|e| Error::Netlink(e.to_string()))?;
+    let netlink = tokio::spawn(connection);
+    let kernel = KernelTable::new(handle.clone(), config.kernel_metric);
+    let result = serve(config, handle, kernel, server, shutdown).await;
+    netlink.abort();
+    result
+}
+
+async fn serve(
+    config: Config,
+    handle: rtnetlink::Handle,
+    kernel: KernelTable,
+    mut server: Server,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let mut installer = Installer::new(kernel);
+    match installer.flush().await.map_err(table_error)? {
+        0 => {}
+        left => tracing::info!(
+            routes = left,
+            "removed kernel routes that an earlier run left behind"
+        ),
+    }
+    for sysctl in forwarding_is_off() {
+        tracing::warn!(
+            "{sysctl} is 0: neighbours will send packets through this machine and the kernel will drop them; \
+             run `sysctl -w {sysctl}=1`"
+        );
+    }
+    let mut watcher = Watcher::new()?;
+    let mut mode = Mode::new(config, handle, installer).await?;
+    let mut retry = tokio::time::interval(RETRY);
+    retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        mode.carry_out().await?;
+        let wake = mode.wake();
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(packet) = mode.packets.recv() => mode.deliver(packet),
+            went_down = watcher.changed() => mode.refresh(&went_down?).await?,
+            Some(request) = server.next() => mode.answer(request),
+            () = tokio::time::sleep_until(wake) => mode.speaker.handle_timeout(mode.clock.now()),
+            _ = retry.tick(), if mode.ports.len() < mode.config.interfaces.len() => {
+                mode.refresh(&BTreeSet::new()).await?;
+            }
+        }
+    }
+    mode.stop().await
+}
+
+/// Also finds out at the start whether we may change routes at all.
+fn table_error(error: TableError) -> Error {
+    match error {
+        TableError::Refused(rustix::io::Errno::PERM) => Error::Permission {
+            what: "change kernel routes",
+        },
+        other => Error::Netlink(other.to_string()),
+    }
+}
+
+/// Maps the monotonic clock onto the speaker's time line.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    epoch: tokio::time::Instant,
+}
+
+impl Clock {
+    fn now(&self) -> Instant {
+        Instant::from_micros(u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// When the speaker's `at` is. The far future when it is too far to say.
+    fn real(&self, at: Instant) -> tokio::time::Instant {
+        let offset = at.saturating_since(Instant::ZERO);
+        self.epoch
+            .checked_add(offset)
+            .unwrap_or_else(|| tokio::time::Instant::now() + FAR)
+    }
+}
+
+/// Longer than anyone waits for a timer; we look again then.
+const FAR: Duration = Duration::from_secs(3600);
+
+struct Mode {
+    config: Config,
+    router_id: RouterId,
+    clock: Clock,
+    speaker: Speaker,
+    handle: rtnetlink::Handle,
+    installer: Installer<KernelTable>,
+    /// Interfaces on which we speak; the others are down or missing.
+    ports: BTreeMap<InterfaceId, (Link, Port)>,
+    packets: mpsc::Receiver<Packet>,
+    packet_sender: mpsc::Sender<Packet>,
+    drops: Arc<Drops>,
+}
+
+impl Mode {
+    async fn new(
+        config: Config,
+        handle: rtnetlink::Handle,
+        installer: Installer<KernelTable>,
+    ) -> Result<Self, Error> {
+        let clock = Clock {
+            epoch: tokio::time::Instant::now(),
+        };
+        let names: BTreeSet<String> = config.interfaces.iter().map(|i| i.name.clone()).collect();
+        let links = interfaces::look(&handle, &names).await?;
+        for missing in names
+            .iter()
+            .filter(|name| !links.values().any(|link| &&link.name == name))
+        {
+            tracing::warn!(interface = %missing, "this interface does not exist (yet)");
+        }
+        let router_id = match config.router_id {
+            Some(id) => id,
+            None => stable_router_id(&config, &links).ok_or(Error::NoRouterId)?,
+        };
+        let mut speaker = Speaker::new(
+            osier_babel::Config {
+                router_id,
+                seqno: first_seqno(),
+                seed: std::hash::RandomState::new().build_hasher().finish(),
+                limits: Limits::default(),
+            },
+            clock.now(),
+        );
+        for prefix in &config.prefixes {
+            speaker.announce(prefix.trunc(), 0, clock.now());
+        }
+        tracing::info!(%router_id, "speaking Babel");
+        let (packet_sender, packets) = mpsc::channel(PACKET_QUEUE);
+        let mut mode = Self {
+            config,
+            router_id,
+            clock,
+            speaker,
+            handle,
+            installer,
+            ports: BTreeMap::new(),
+            packets,
+            packet_sender,
+            drops: Arc::default(),
+        };
+        // What is wrong from the start is an error and not a warning: somebody is watching.
+        mode.follow(links, &BTreeSet::new(), true)?;
+        Ok(mode)
+    }
+
+    /// When the loop must turn again without being told to.
+    fn wake(&self) -> tokio::time::Instant {
+        if !self.installer.is_idle() {
+            return tokio::time::Instant::now();
+        }
+        let far = tokio::time::Instant::now() + FAR;
+        self.speaker
+            .poll_timeout()
+            .map_or(far, |(at, _)| self.clock.real(at))
+    }
+
+    /// Sends the speaker's packets and installs its routes.
+    async fn carry_out(&mut self) -> Result<(), Error> {
+        self.transmit();
+        while let Some(event) = self.speaker.poll_event() {
+            match event {
+                Event::RouteChanged { prefix, target } => {
+                    tracing::debug!(%prefix, ?target, "route changed");
+                    self.installer.want(prefix, &target);
+                }
+                Event::NeighbourUp { interface, address } => {
+                    tracing::info!(%address, dev = self.name(interface), "neighbour up");
+                }
+                Event::NeighbourDown { interface, address } => {
+                    tracing::info!(%address, dev = self.name(interface), "neighbour down");
+                }
+                // The next start counts from the clock, see `first_seqno`.
+                Event::SeqnoChanged(seqno) => tracing::debug!(seqno, "own seqno changed"),
+            }
+        }
+        self.installer.apply(ROUTES_PER_TURN).await
+    }
+
+    fn transmit(&mut self) -> Vec<osier_babel::Transmit> {
+        let mut sent = Vec::new();
+        while let Some(transmit) = self.speaker.poll_transmit() {
+            if let Some((_, port)) = self.ports.get(&transmit.interface) {
+                port.send(transmit.destination, &transmit.payload);
+                sent.push(transmit);
+            }
+        }
+        sent
+    }
+
+    /// Gives the speaker a packet, and those that wait behind it.
+    fn deliver(&mut self, first: Packet) {
+        self.deliver_one(&first);
+        for _ in 1..PACKETS_PER_TURN {
+            let Ok(packet) = self.packets.try_recv() else {
+                break;
+            };
+            self.deliver_one(&packet);
+        }
+    }
+
+    fn deliver_one(&mut self, packet: &Packet) {
+        // It may have waited while its interface went away.
+        if self.ports.contains_key(&packet.interface) {
+            self.speaker.handle_packet(
+                packet.interface,
+                packet.source,
+                packet.destination,
+                &packet.payload,
+                &mut AcceptAll,
+                packet.received,
+            );
+        }
+    }
+
+    /// Looks at the interfaces and follows them.
+    async fn refresh(&mut self, went_down: &BTreeSet<u32>) -> Result<(), Error> {
+        let names = self.config.interfaces.iter().map(|i| i.name.clone()).collect();
+        let links = interfaces::look(&self.handle, &names).await?;
+        self.follow(links, went_down, false)
+    }
+
+    fn follow(
+        &mut self,
+        links: BTreeMap<u32, Link>,
+        went_down: &BTreeSet<u32>,
+        strict: bool,
+    ) -> Result<(), Error> {
+        let lost: Vec<InterfaceId> = self
+            .ports
+            .iter()
+            .filter(|(id, (link, _))| went_down.contains(&id.0) || links.get(&id.0) != Some(link))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in lost {
+            if let Some((link, _port)) = self.ports.remove(&id) {
+                tracing::info!(interface = %link.name, "interface went down or changed");
+                self.installer.doubt(id);
+                self.speaker.remove_interface(id, self.clock.now());
+            }
+        }
+        for link in links.into_values().filter(|link| link.up) {
+            if self.ports.contains_key(&InterfaceId(link.index)) {
+                continue;
+            }
+            match self.open(&link) {
+                Ok(()) => {}
+                Err(error) if strict => return Err(error),
+                Err(error) => tracing::warn!(interface = %link.name, "cannot use the interface: {error}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts speaking on an interface; without a link-local address there is nothing to do yet.
+    fn open(&mut self, link: &Link) -> Result<(), Error> {
+        let Some(link_local) = link.link_local else {
+            return Ok(());
+        };
+        let options = self.config.interfaces.iter().find(|i| i.name == link.name);
+        let rx_cost = options.map_or(Config::DEFAULT_RX_COST, |i| i.rx_cost);
+        let clock = self.clock;
+        let port = Port::open(
+            link.index,
+            &link.name,
+            link_local,
+            self.packet_sender.clone(),
+            self.drops.clone(),
+            move || clock.now(),
+        )?;
+        let id = InterfaceId(link.index);
+        tracing::info!(interface = %link.name, %link_local, rx_cost, "speaking on interface");
+        self.ports.insert(id, (link.clone(), port));
+        let config = InterfaceConfig {
+            cost_model: CostModel::TwoOutOfThree,
+            rx_cost,
+            hello_interval: self.config.hello_interval,
+            update_interval: self.config.update_interval,
+            link_local,
+            ipv4: link.ipv4,
+            mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
+            // As babeld on wired links: all members of the link hear each other.
+            split_horizon: true,
+            point_to_point: false,
+        };
+        self.speaker.add_interface(id, config, self.clock.now());
+        Ok(())
+    }
+
+    fn name(&self, id: InterfaceId) -> String {
+        self.ports
+            .get(&id)
+            .map_or_else(|| id.0.to_string(), |(link, _)| link.name.clone())
+    }
+
+    fn answer(&self, request: Request) {
+        // Whoever asked may have left meanwhile.
+        let _ = request.send(self.report());
+    }
+
+    fn report(&self) -> Report {
+        let interfaces = self.config.interfaces.iter().map(|options| {
+            let link = self
+                .ports
+                .values()
+                .map(|(link, _)| link)
+                .find(|link| link.name == options.name);
+            InterfaceReport {
+                dev: options.name.clone(),
+                active: link.is_some(),
+                link_local: link.and_then(|l| l.link_local),
+                ipv4: link.and_then(|l| l.ipv4),
+                rx_cost: options.rx_cost,
+            }
+        });
+        let routes = self.speaker.routes().map(|route| {
+            let action = Action::Forward {
+                interface: route.interface,
+                next_hop: route.next_hop,
+            };
+            RouteReport {
+                prefix: route.prefix,
+                src: None,
+                via: route.next_hop,
+                dev: self.name(route.interface),
+                neighbour: route.neighbour,
+                metric: route.metric,
+                refmetric: route.reference_metric,
+                router_id: route.router_id.to_string(),
+                seqno: route.seqno,
+                installed: route.selected && self.installer.installed(&route.prefix) == Some(action),
+                feasible: route.feasible,
+                selected: route.selected,
+            }
+        });
+        let neighbours = self.speaker.neighbours().map(|neighbour| NeighbourReport {
+            addr: neighbour.address,
+            dev: self.name(neighbour.interface),
+            cost: neighbour.cost,
+            rx_cost: neighbour.rx_cost,
+            tx_cost: neighbour.tx_cost,
+            rtt_ms: None,
+        });
+        let counters = self.speaker.counters();
+        Report {
+            router_id: self.router_id.to_string(),
+            seqno: self.speaker.seqno(),
+            announced: self.config.prefixes.iter().map(ipnet::IpNet::trunc).collect(),
+            interfaces: interfaces.collect(),
+            routes: routes.collect(),
+            neighbours: neighbours.collect(),
+            counters: CounterReport {
+                packets_received: counters.packets_received,
+                packets_sent: counters.packets_sent,
+                foreign_packets: self.drops.foreign.load(Ordering::Relaxed),
+                unsent_packets: self.drops.unsent.load(Ordering::Relaxed),
+                malformed_packets: counters.malformed_packets,
+                ignored_tlvs: counters.ignored_tlvs,
+                unfeasible_updates: counters.unfeasible_updates,
+                limit_drops: counters.limit_drops,
+                route_changes: counters.route_changes,
+                kernel_errors: self.installer.errors(),
+            },
+        }
+    }
+
+    /// Tells the neighbours that we are going, and leaves the kernel as we found it.
+    async fn stop(mut self) -> Result<(), Error> {
+        tracing::info!("retracting and removing kernel routes");
+        self.speaker.retract_all(self.clock.now());
+        let retractions = self.transmit();
+        let flushed = self.installer.flush().await;
+        tokio::time::sleep(SECOND_RETRACTION).await;
+        for retraction in retractions {
+            if let Some((_, port)) = self.ports.get(&retraction.interface) {
+                port.send(retraction.destination, &retraction.payload);
+            }
+        }
+        flushed.map(drop).map_err(table_error)
+    }
+}
+
+/// From the MAC address of the first interface that has one, as RFC 4291 appendix A makes an identifier of it:
+/// the same after each start, as the neighbours' feasibility distances want it.
+fn stable_router_id(config: &Config, links: &BTreeMap<u32, Link>) -> Option<RouterId> {
+    let mac_of = |name: &String| {
+        links
+            .values()
+            .find(|link| &link.name == name)
+            .and_then(|link| link.mac)
+    };
+    let [a, b, c, d, e, f] = config.interfaces.iter().find_map(|i| mac_of(&i.name))?;
+    Some(RouterId([a ^ 2, b, c, 0xff, 0xfe, d, e, f])).filter(|id| usable_router_id(*id))
+}
+
+/// Seconds of the real-time clock, modulo 2^16.
+///
+/// A restart must not come with an older seqno than the run before, or neighbours that remember our routes
+/// find the new ones unfeasible for minutes (RFC 8966 section 3.7.3). Own seqnos rise only on request and
+/// seldom, so the clock, at one step a second, is always ahead of them, without any file to keep; and
+/// neighbours forget long before half the number space (9 hours) has passed.
+fn first_seqno() -> u16 {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    (seconds & 0xffff) as u16
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::InterfaceOptions;
+    use super::*;
+
+    fn link(index: u32, name: &str, mac: Option<[u8; 6]>) -> (u32, Link) {
+        let link = Link {
+            index,
+            name: name.into(),
+            up: true,
+            mtu: 1500,
+            mac,
+            link_local: None,
+            ipv4: None,
+        };
+        (index, link)
+    }
+
+    #[test]
+    fn the_router_id_comes_from_the_first_interface_with_a_mac_address() {
+        let config = Config::new(
+            ["tun0", "eth1", "eth0"].map(InterfaceOptions::new).into(),
+            "/run/x",
+        );
+        let links = BTreeMap::from([
+            link(1, "tun0", None),
+            link(2, "eth0", Some([2, 0, 0, 0, 0, 1])),
+            link(3, "eth1", Some([2, 0, 0, 0, 0, 2])),
+        ]);
+        assert_eq!(
+            stable_router_id(&config, &links).unwrap().to_string(),
+            "000000fffe000002"
+        );
+        assert_eq!(
+            stable_router_id(&config, &BTreeMap::from([link(1, "tun0", None)])),
+            None
+        );
+    }
+
+    #[tokio::test]
+    async fn the_clock_maps_both_ways() {
+        let clock = Clock {
+            epoch: tokio::time::Instant::now(),
+        };
+        let now = clock.now();
+        assert!(clock.real(now) <= tokio::time::Instant::now());
+        assert_eq!(
+            clock.real(Instant::from_micros(5)),
+            clock.epoch + Duration::from_micros(5)
+        );
+    }
+}

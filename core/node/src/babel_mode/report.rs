@@ -1,0 +1,88 @@
+//! What `osier babel dump --json` prints. The names are an interface for scripts: add, never rename.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The state of a running `osier babel`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Our own, 16 hexadecimal digits.
+    pub router_id: String,
+    /// Of our own routes.
+    pub seqno: u16,
+    /// Prefixes that we announce as ours.
+    pub announced: Vec<IpNet>,
+    pub interfaces: Vec<InterfaceReport>,
+    /// Routes learnt from neighbours, selected or not, feasible or not.
+    pub routes: Vec<RouteReport>,
+    pub neighbours: Vec<NeighbourReport>,
+    pub counters: CounterReport,
+}
+
+/// One `-i`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceReport {
+    pub dev: String,
+    /// Whether we speak Babel on it at the moment.
+    pub active: bool,
+    pub link_local: Option<Ipv6Addr>,
+    pub ipv4: Option<std::net::Ipv4Addr>,
+    pub rx_cost: u16,
+}
+
+/// One route of one neighbour.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteReport {
+    pub prefix: IpNet,
+    /// Source prefix of a source-specific route; null for an ordinary one.
+    pub src: Option<IpNet>,
+    /// The next hop.
+    pub via: IpAddr,
+    pub dev: String,
+    /// The neighbour that announced it.
+    pub neighbour: Ipv6Addr,
+    /// With the cost of the link; 65535 is unreachable.
+    pub metric: u16,
+    /// As the neighbour announced it.
+    pub refmetric: u16,
+    pub router_id: String,
+    pub seqno: u16,
+    /// Whether the kernel forwards by it.
+    pub installed: bool,
+    /// Whether using it cannot make a loop (RFC 8966 section 3.5.1).
+    pub feasible: bool,
+    /// Whether it is the best feasible one; such a route is not installed when the kernel refused it.
+    pub selected: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NeighbourReport {
+    pub addr: Ipv6Addr,
+    pub dev: String,
+    /// Of the link both ways; 65535 is unusable.
+    pub cost: u16,
+    pub rx_cost: u16,
+    pub tx_cost: u16,
+    /// Null when the neighbour does not let us measure it.
+    pub rtt_ms: Option<f64>,
+}
+
+/// Counters since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterReport {
+    pub packets_received: u64,
+    pub packets_sent: u64,
+    /// Packets that the socket let through but the protocol forbids: not from a link-local address and the
+    /// Babel port with hop limit 1, or not to us.
+    pub foreign_packets: u64,
+    /// Packets that the system would not send; Babel repeats what matters.
+    pub unsent_packets: u64,
+    pub malformed_packets: u64,
+    pub ignored_tlvs: u64,
+    pub unfeasible_updates: u64,
+    pub limit_drops: u64,
+    pub route_changes: u64,
+    /// Route changes that the kernel refused.
+    pub kernel_errors: u64,
+}
