@@ -5,10 +5,23 @@
 //! lost on the way, running the same join again enrols the same keys, which the registry takes as the same
 //! request. A refused join removes what it made.
 
-use osier_proto::invite::Invite;
+use crate::{
+    clock,
+    membership::{Membership, load_keys, save_keys},
+    random,
+    registry::{Client, Registries, RegistryError},
+    state::{Item, StateDir, StateError},
+};
+use osier_proto::{
+    certificate::{Certificate, valid_name},
+    identity::SecretKeys,
+    invite::Invite,
+    network::Network,
+};
 use std::{
     net::Ipv6Addr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 #[derive(Clone, Debug)]
@@ -49,12 +62,146 @@ pub enum JoinError {
     #[error("the registry's answer is not valid ({0}): it does not speak for the network of this invite")]
     Invalid(String),
     #[error(transparent)]
-    State(#[from] crate::state::StateError),
+    State(#[from] StateError),
 }
 
 /// Enrols this machine. Safe to run again after any failure.
-pub async fn join(_invite: &Invite, _options: &JoinOptions) -> Result<Joined, JoinError> {
-    todo!()
+///
+/// # Errors
+/// See [`JoinError`]. After [`JoinError::Refused`] nothing is left behind; after the others the new keys may be,
+/// as `identity.key.pending`, for the next attempt.
+pub async fn join(invite: &Invite, options: &JoinOptions) -> Result<Joined, JoinError> {
+    let name = match &options.name {
+        Some(name) => name.to_ascii_lowercase(),
+        None => default_name(),
+    };
+    if !valid_name(&name) {
+        return Err(JoinError::BadName(name));
+    }
+    let existed = options.state_dir.exists();
+    let dir = StateDir::create(&options.state_dir)?;
+    if let Some(joined) = current_membership(&dir, invite)? {
+        return Ok(joined);
+    }
+    let (keys, fresh) = keys_to_enrol(&dir)?;
+    let keys = Arc::new(keys);
+    let registries = Registries {
+        urls: invite.registries.clone(),
+        tls_pin: invite.tls_pin,
+    };
+    let client = Client::new(registries, keys.clone(), invite.network()).map_err(enrol_error)?;
+    let (certificate, network, revocations) = match client.enrol(&invite.root, invite.token, &name).await {
+        Ok(answer) => answer.value,
+        Err(error) => {
+            if fresh && matches!(error, RegistryError::Refused { .. }) {
+                clean_up(dir, existed);
+            }
+            return Err(enrol_error(error));
+        }
+    };
+    let registries = serde_json::to_vec(client.registries()).unwrap_or_default();
+    dir.write(Item::Network, &network.encode())?;
+    dir.write(Item::Registries, &registries)?;
+    dir.write(Item::Revocations, &revocations.encode())?;
+    save_keys(&dir, Item::Identity, &keys)?;
+    // The last step: a directory without a certificate belongs to nobody.
+    dir.write(Item::Certificate, &certificate.encode())?;
+    dir.remove(Item::PendingIdentity.file_name())?;
+    Ok(describe(&certificate, network.network(), false))
+}
+
+/// What the directory already is a member of, if that is what the invite is for and still valid.
+fn current_membership(dir: &StateDir, invite: &Invite) -> Result<Option<Joined>, JoinError> {
+    let membership = match Membership::load(dir) {
+        Ok(membership) => membership,
+        // A join that was cut short, or one that must be repeated because something was damaged.
+        Err(StateError::Empty(_) | StateError::Damaged { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Membership {
+        certificate, network, ..
+    } = &membership;
+    if network.root != invite.root {
+        return Err(JoinError::OtherNetwork {
+            state_dir: dir.path().to_owned(),
+            network: network.name.clone(),
+        });
+    }
+    let revoked = membership
+        .revocations
+        .as_ref()
+        .is_some_and(|list| list.revokes(certificate));
+    let valid = !revoked && certificate.verify(network, clock::unix_time()).is_ok();
+    Ok(valid.then(|| describe(certificate, network, true)))
+}
+
+fn describe(certificate: &Certificate, network: &Network, already_member: bool) -> Joined {
+    Joined {
+        name: certificate.name.clone(),
+        address: certificate.address(),
+        prefixes: certificate.prefixes.clone(),
+        network: network.name.clone(),
+        network_prefix: network.prefix,
+        not_after: certificate.not_after.0,
+        already_member,
+    }
+}
+
+/// The keys of this directory, or new ones; and whether they are new. New ones are on disk before they are used,
+/// so that a lost answer can be asked for again.
+fn keys_to_enrol(dir: &StateDir) -> Result<(SecretKeys, bool), JoinError> {
+    for item in [Item::Identity, Item::PendingIdentity] {
+        if let Some(keys) = load_keys(dir, item)? {
+            return Ok((keys, item == Item::PendingIdentity));
+        }
+    }
+    let entropy = random::bytes().map_err(|e| JoinError::Invalid(e.to_string()))?;
+    let keys = SecretKeys::from_entropy(entropy);
+    save_keys(dir, Item::PendingIdentity, &keys)?;
+    Ok((keys, true))
+}
+
+/// Removes what a refused join made.
+fn clean_up(dir: StateDir, existed: bool) {
+    let path = dir.path().to_owned();
+    if let Err(error) = dir.remove(Item::PendingIdentity.file_name()) {
+        tracing::warn!(%error, "the keys of the refused join stay behind");
+    }
+    drop(dir);
+    if !existed {
+        // Only if it is empty, which is all that is meant.
+        let _ = std::fs::remove_dir(path);
+    }
+}
+
+fn enrol_error(error: RegistryError) -> JoinError {
+    match error {
+        RegistryError::Refused { code, message } => JoinError::Refused { code, message },
+        RegistryError::Unreachable(reason) => JoinError::Unreachable(reason),
+        RegistryError::Invalid(reason) => JoinError::Invalid(reason),
+        RegistryError::NoneConfigured => JoinError::Unreachable("the invite names none".into()),
+    }
+}
+
+/// The host's name, made into a DNS label.
+fn default_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name_from_host(&host)
+}
+
+fn name_from_host(host: &str) -> String {
+    let label = host.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let label: String = label
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(63)
+        .collect();
+    let label = label.trim_matches('-');
+    if label.is_empty() {
+        "node".to_owned()
+    } else {
+        label.to_owned()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +209,7 @@ pub enum LeaveError {
     #[error("{} belongs to no network", .0.display())]
     NotAMember(PathBuf),
     #[error(transparent)]
-    State(#[from] crate::state::StateError),
+    State(#[from] StateError),
 }
 
 /// What was left.
@@ -74,6 +221,47 @@ pub struct Left {
 
 /// Removes keys, certificate and caches from the state directory. Stop the daemon first: while one runs on the
 /// directory, this refuses ([`crate::state::StateError::Locked`]).
-pub async fn leave(_state_dir: &Path) -> Result<Left, LeaveError> {
-    todo!()
+pub async fn leave(state_dir: &Path) -> Result<Left, LeaveError> {
+    let dir = match StateDir::open(state_dir) {
+        Ok(dir) => dir,
+        Err(StateError::Empty(path)) => return Err(LeaveError::NotAMember(path)),
+        Err(error) => return Err(error.into()),
+    };
+    let left = match Membership::load(&dir) {
+        Ok(m) => Left {
+            name: m.certificate.name.clone(),
+            network: m.network.name,
+        },
+        Err(StateError::Empty(path)) => return Err(LeaveError::NotAMember(path)),
+        // Leaving is the way out of a damaged directory, too.
+        Err(_) => Left {
+            name: "unknown".into(),
+            network: "unknown".into(),
+        },
+    };
+    for item in Item::ALL {
+        dir.remove(&format!("{}.damaged", item.file_name()))?;
+        dir.remove(item.file_name())?;
+    }
+    dir.remove(crate::control::SOCKET_NAME)?;
+    Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_become_labels() {
+        for (host, name) in [
+            ("Laptop.example.org", "laptop"),
+            ("my_host", "my-host"),
+            ("-x-", "x"),
+            ("", "node"),
+            ("日本", "node"),
+        ] {
+            assert_eq!(name_from_host(host), name);
+            assert!(valid_name(name));
+        }
+    }
 }

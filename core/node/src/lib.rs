@@ -9,9 +9,11 @@ pub mod daemon;
 pub mod join;
 pub mod logging;
 pub mod mapping;
+pub mod membership;
 pub mod netwatch;
 pub mod packet_threads;
 pub mod random;
+pub mod registry;
 pub mod settings;
 pub mod state;
 #[cfg(test)]

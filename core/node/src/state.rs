@@ -274,17 +274,6 @@ impl StateDir {
         }
     }
 
-    /// Renames one of our files to another: the last step of a join.
-    pub fn rename(&self, from: Item, to: Item) -> Result<(), StateError> {
-        // The header names the file, so the content is written anew.
-        if let Content::Intact(mut payload) = self.read(from)? {
-            let written = self.write(to, &payload);
-            zeroize::Zeroize::zeroize(&mut payload);
-            written?;
-        }
-        self.remove(from.file_name())
-    }
-
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         let path = self.path.join(name);
         let temporary = self.path.join(format!(".{name}.new"));
@@ -526,18 +515,5 @@ mod tests {
             Err(StateError::Write { .. })
         ));
         assert_eq!(dir.read(Item::Seqno).unwrap(), Content::Intact(b"old".to_vec()));
-    }
-
-    #[test]
-    fn pending_keys_become_the_identity() {
-        let temp = TempDir::new("state-rename");
-        let dir = StateDir::create(temp.path()).unwrap();
-        dir.write(Item::PendingIdentity, b"keys").unwrap();
-        dir.rename(Item::PendingIdentity, Item::Identity).unwrap();
-        assert_eq!(
-            dir.read(Item::Identity).unwrap(),
-            Content::Intact(b"keys".to_vec())
-        );
-        assert_eq!(dir.read(Item::PendingIdentity).unwrap(), Content::Missing);
     }
 }

@@ -1,8 +1,8 @@
 //! What the control API says: JSON bodies, shared by the daemon and every front end.
 //!
 //! Streams (`/v1/events`, `/v1/logs?follow`, `/v1/probe`, `/v1/trace`) are newline-delimited JSON, one value a
-//! line. New fields may appear at any time, so readers ignore what they do not know. Keys are base64url without
-//! padding, durations are milliseconds or seconds as the name says, times are Unix seconds unless named
+//! line. New fields may appear at any time, so readers ignore what they do not know. Keys are 64 hexadecimal
+//! digits, durations are milliseconds or seconds as the name says, times are Unix seconds unless named
 //! otherwise, counts of data are octets.
 
 use ipnet::IpNet;
