@@ -1,5 +1,6 @@
 //! The commands, a file for each group.
 
+mod babel;
 mod completions;
 mod daemon;
 mod join;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Leave(join::LeaveArgs),
     /// Run the node or a registry as a systemd service
     Service(service::ServiceArgs),
+    /// Speak Babel on the system's interfaces, to bridge with an existing Babel network
+    Babel(babel::BabelArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -53,7 +56,11 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it serves others until it is told to stop.
     pub(crate) fn is_daemon(&self) -> bool {
-        matches!(self, Self::Up(_))
+        match self {
+            Self::Up(_) => true,
+            Self::Babel(args) => args.is_daemon(),
+            _ => false,
+        }
     }
 
     pub(crate) async fn run(&self, output: &Output) -> Outcome {
@@ -73,6 +80,7 @@ impl Command {
             Self::Reload(args) => daemon::reload(args, output).await,
             Self::Leave(args) => join::leave(args, output).await,
             Self::Service(args) => service::service(args, output),
+            Self::Babel(args) => babel::babel(args, output).await,
             Self::Completions(args) => completions::completions(args, output),
         }
     }

@@ -213,7 +213,7 @@ fn unit_text(args: &UnitArgs, packaging: bool) -> Outcome<String> {
         command.push_str(&quoted(option));
     }
     Ok(match args.kind {
-        Kind::Node => format!("{NODE_HEAD}ExecStart={command}\n{NODE_BODY}{HARDENING}{INSTALL}"),
+        Kind::Node => format!("{NODE_HEAD}ExecStart={command}\n{NODE_BODY}{HARDENING}{NODE_TAIL}{INSTALL}"),
         Kind::Registry => format!("{REGISTRY_HEAD}ExecStart={command}\n{REGISTRY_BODY}{HARDENING}{INSTALL}"),
     })
 }
@@ -310,9 +310,11 @@ RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-SystemCallFilter=@chown
 SystemCallErrorNumber=EPERM
 ";
+
+/// To let `control_group` use the control socket.
+const NODE_TAIL: &str = "SystemCallFilter=@chown\n";
 
 const INSTALL: &str = "
 [Install]

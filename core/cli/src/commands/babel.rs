@@ -1,0 +1,316 @@
+//! `osier babel`: Babel on the interfaces of the operating system, to bridge with an existing Babel network.
+
+use crate::{
+    exit::{Exit, Failure, Outcome},
+    format,
+    output::{BOLD, Output, paint, table},
+};
+use ipnet::IpNet;
+use osier_babel::RouterId;
+use osier_core::babel_mode::{self, Config, Error, InterfaceOptions, Report, parse_router_id, parse_rx_cost};
+use std::{path::PathBuf, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct BabelArgs {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Speak Babel on this interface; repeatable
+    #[arg(long = "interface", short, value_name = "IF", required = true)]
+    interfaces: Vec<String>,
+    /// Announce this prefix as ours; the kernel must know where it is; repeatable
+    #[arg(long = "prefix", short, value_name = "PREFIX")]
+    prefixes: Vec<IpNet>,
+    /// Our router-id, 16 hexadecimal digits [default: made from the first MAC address]
+    #[arg(long, value_name = "HEX16", value_parser = parse_router_id)]
+    router_id: Option<RouterId>,
+    /// Time between Hellos, in milliseconds
+    #[arg(long, value_name = "N", default_value_t = milliseconds(Config::DEFAULT_HELLO_INTERVAL))]
+    hello_ms: u32,
+    /// Time between full updates, in milliseconds [default: 4 Hellos]
+    #[arg(long, value_name = "N")]
+    update_ms: Option<u32>,
+    /// Nominal cost of receiving on an interface; repeatable [default: 96]
+    #[arg(long = "rxcost", value_name = "IF=N", value_parser = parse_rx_cost)]
+    rx_costs: Vec<InterfaceOptions>,
+    /// Priority of our routes in the kernel's main table
+    #[arg(long, value_name = "N", default_value_t = Config::DEFAULT_KERNEL_METRIC)]
+    kernel_metric: u32,
+    /// Unix socket that `osier babel dump` asks
+    #[arg(long, value_name = "PATH", required = true)]
+    control: Option<PathBuf>,
+    /// error, warn, info, debug or trace, or MODULE=LEVEL,… [default: info]
+    #[arg(long, value_name = "LEVEL", env = "OSIER_LOG")]
+    log_level: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Print the routes and neighbours of a running `osier babel`
+    Dump {
+        /// The socket that it was started with
+        #[arg(long, value_name = "PATH")]
+        control: PathBuf,
+    },
+}
+
+impl BabelArgs {
+    pub(crate) fn is_daemon(&self) -> bool {
+        self.action.is_none()
+    }
+
+    /// `control` is `None` only beside a subcommand.
+    fn config(&self, control: PathBuf) -> Outcome<Config> {
+        let mut interfaces: Vec<_> = self.interfaces.iter().map(InterfaceOptions::new).collect();
+        for cost in &self.rx_costs {
+            let Some(interface) = interfaces.iter_mut().find(|i| i.name == cost.name) else {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("--rxcost names {}, which is no interface of ours", cost.name),
+                    format!("add `-i {}`", cost.name),
+                ));
+            };
+            interface.rx_cost = cost.rx_cost;
+        }
+        let mut config = Config::new(interfaces, control);
+        config.prefixes.clone_from(&self.prefixes);
+        config.router_id = self.router_id;
+        config.hello_interval = Duration::from_millis(self.hello_ms.into());
+        config.update_interval = match self.update_ms {
+            Some(ms) => Duration::from_millis(ms.into()),
+            // The wire's limit binds the default only.
+            None => (4 * config.hello_interval).min(Duration::from_millis(655_350)),
+        };
+        config.kernel_metric = self.kernel_metric;
+        config
+            .check()
+            .map_err(|e| Failure::plain(Exit::Usage, e.to_string()))?;
+        Ok(config)
+    }
+}
+
+pub(crate) async fn babel(args: &BabelArgs, output: &Output) -> Outcome {
+    match (&args.action, &args.control) {
+        (Some(Action::Dump { control }), _) => {
+            let report = babel_mode::dump(control).await.map_err(|e| explain(&e))?;
+            output.show(&report, render)
+        }
+        (None, Some(control)) => {
+            let config = args.config(control.clone())?;
+            super::start_log(args.log_level.as_deref(), output)?;
+            let stop = |kind| signal(kind).map_err(|e| Failure::io("cannot listen for signals", &e));
+            let (mut terminate, mut interrupt) =
+                (stop(SignalKind::terminate())?, stop(SignalKind::interrupt())?);
+            let shutdown = async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            };
+            babel_mode::run(config, shutdown).await.map_err(|e| explain(&e))
+        }
+        (None, None) => Err(Failure::plain(Exit::Usage, "give --control PATH")),
+    }
+}
+
+fn explain(error: &Error) -> Failure {
+    let exit = match error {
+        Error::Config(_) | Error::NoRouterId => Exit::Usage,
+        Error::PortInUse { .. } | Error::AlreadyRunning(_) => Exit::Conflict,
+        Error::Permission { .. } => Exit::Permission,
+        Error::NotRunning { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Exit::Permission
+        }
+        Error::NotRunning { .. } => Exit::NotRunning,
+        _ => Exit::Failure,
+    };
+    Failure::plain(exit, error.to_string())
+}
+
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn render(report: &Report) -> String {
+    let number = |n: u16| {
+        if n == osier_babel::INFINITY {
+            "infinite".to_owned()
+        } else {
+            n.to_string()
+        }
+    };
+    let announced: Vec<String> = report.announced.iter().map(ToString::to_string).collect();
+    let mut text = format!(
+        "{} {} {}\n",
+        paint(BOLD, "router-id"),
+        report.router_id,
+        announced.join(" ")
+    );
+    text += "\n";
+    text += &table(
+        ["INTERFACE", "STATE", "ADDRESS", "RXCOST"],
+        &[3],
+        report.interfaces.iter().map(|i| {
+            let state = if i.active { "up" } else { "waiting" };
+            let address = i.link_local.map_or("-".into(), |a| a.to_string());
+            [i.dev.clone(), state.into(), address, i.rx_cost.to_string()]
+        }),
+    );
+    text += "\n";
+    text += &table(
+        ["NEIGHBOUR", "DEV", "COST", "RXCOST", "TXCOST", "RTT"],
+        &[2, 3, 4, 5],
+        report.neighbours.iter().map(|n| {
+            let rtt = n.rtt_ms.map_or("-".into(), |ms| {
+                format::rtt(Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default())
+            });
+            [
+                n.addr.to_string(),
+                n.dev.clone(),
+                number(n.cost),
+                number(n.rx_cost),
+                number(n.tx_cost),
+                rtt,
+            ]
+        }),
+    );
+    text += "\n";
+    text += &table(
+        [
+            "PREFIX",
+            "FROM",
+            "VIA",
+            "DEV",
+            "METRIC",
+            "ROUTER-ID",
+            "SEQNO",
+            "STATE",
+        ],
+        &[4, 6],
+        report.routes.iter().map(|r| {
+            let state = match r {
+                _ if r.installed => "in use",
+                _ if r.selected => "refused by the kernel",
+                _ if r.metric == osier_babel::INFINITY => "retracted",
+                _ if !r.feasible => "not feasible",
+                _ => "standby",
+            };
+            let source = r.src.map_or("-".into(), |s| s.to_string());
+            [
+                r.prefix.to_string(),
+                source,
+                r.via.to_string(),
+                r.dev.clone(),
+                number(r.metric),
+                r.router_id.clone(),
+                r.seqno.to_string(),
+                state.into(),
+            ]
+        }),
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use serde_json::json;
+
+    #[derive(Debug, Parser)]
+    struct Wrapper {
+        #[command(flatten)]
+        babel: BabelArgs,
+    }
+
+    fn parse(line: &str) -> Result<Outcome<Config>, clap::Error> {
+        let args = Wrapper::try_parse_from(std::iter::once("x").chain(line.split_whitespace()))?.babel;
+        let control = args.control.clone().expect("required");
+        Ok(args.config(control))
+    }
+
+    #[test]
+    fn the_whole_command_line_reaches_the_configuration() {
+        let config = parse(
+            "-i eth0 -i eth1 -p fd00::/64 -p 10.0.0.0/8 --router-id 0123456789abcdef --hello-ms 500 --update-ms 3000 \
+             --rxcost eth1=256 --control /run/b.sock",
+        )
+        .expect("parses")
+        .expect("valid");
+        let costs: Vec<u16> = config.interfaces.iter().map(|i| i.rx_cost).collect();
+        assert_eq!(costs, [96, 256]);
+        assert_eq!(config.prefixes.len(), 2);
+        assert_eq!(config.router_id.expect("given").to_string(), "0123456789abcdef");
+        assert_eq!(
+            (config.hello_interval, config.update_interval),
+            (Duration::from_millis(500), Duration::from_secs(3))
+        );
+    }
+
+    #[test]
+    fn updates_follow_the_hellos_unless_told() {
+        let interval = |line: &str| parse(line).expect("parses").expect("valid").update_interval;
+        assert_eq!(interval("-i e --control c"), Config::DEFAULT_UPDATE_INTERVAL);
+        assert_eq!(
+            interval("-i e --control c --hello-ms 200"),
+            Duration::from_millis(800)
+        );
+        assert_eq!(
+            interval("-i e --control c --hello-ms 600000"),
+            Duration::from_millis(655_350)
+        );
+    }
+
+    #[test]
+    fn a_cost_for_a_foreign_interface_is_refused() {
+        let failure = parse("-i e --control c --rxcost f=1")
+            .expect("parses")
+            .expect_err("foreign");
+        assert_eq!(failure.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn options_of_later_versions_are_not_ignored() {
+        for line in [
+            "-i e --control c --mac hmac-sha256:00",
+            "-i e --control c --source-prefix fd00::/64",
+            "-i e",
+            "--control c",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_dump_needs_nothing_but_the_socket() {
+        let args = Wrapper::try_parse_from(["x", "dump", "--control", "c"])
+            .expect("parses")
+            .babel;
+        assert!(!args.is_daemon());
+    }
+
+    #[test]
+    fn a_report_shows_why_routes_are_not_used() {
+        let route = |via: &str, metric: u16, feasible: bool, selected: bool, installed: bool| {
+            json!({"prefix": "fd00::/64", "src": null, "via": via, "dev": "eth0", "neighbour": "fe80::2", "metric": metric,
+                   "refmetric": 0, "router_id": "0123456789abcdef", "seqno": 3, "installed": installed,
+                   "feasible": feasible, "selected": selected})
+        };
+        let report: Report = serde_json::from_value(json!({
+            "router_id": "fedcba9876543210", "seqno": 1, "announced": ["fd01::/64"],
+            "interfaces": [{"dev": "eth0", "active": true, "link_local": "fe80::1", "ipv4": null, "rx_cost": 96},
+                           {"dev": "eth1", "active": false, "link_local": null, "ipv4": null, "rx_cost": 256}],
+            "routes": [route("fe80::2", 96, true, true, true), route("fe80::3", 96, true, true, false),
+                       route("fe80::4", 192, true, false, false), route("fe80::5", 192, false, false, false),
+                       route("fe80::6", 65535, true, false, false)],
+            "neighbours": [{"addr": "fe80::2", "dev": "eth0", "cost": 96, "rx_cost": 96, "tx_cost": 96, "rtt_ms": 1.5},
+                           {"addr": "fe80::3", "dev": "eth0", "cost": 65535, "rx_cost": 96, "tx_cost": 65535, "rtt_ms": null}],
+            "counters": {"packets_received": 0, "packets_sent": 0, "foreign_packets": 0, "unsent_packets": 0,
+                         "malformed_packets": 0, "ignored_tlvs": 0, "unfeasible_updates": 0, "limit_drops": 0,
+                         "route_changes": 0, "kernel_errors": 0},
+        }))
+        .expect("a report");
+        insta::assert_snapshot!(anstream::adapter::strip_str(&render(&report)).to_string());
+    }
+}
