@@ -80,7 +80,7 @@ impl Header {
     }
 
     fn icmp_type(&self, packet: &[u8]) -> Option<u8> {
-        (self.next_header == ICMPV6 && self.length >= HEADER + ICMP_HEADER).then_some(packet[HEADER])
+        (self.next_header == ICMPV6 && self.length >= HEADER + ICMP_HEADER).then(|| packet[HEADER])
     }
 }
 
