@@ -117,7 +117,8 @@ fn read_url(r: &mut Reader<'_>) -> Result<String, DecodeError> {
     }
 }
 
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
+/// What follows the content: a mangled copy does not match.
+pub fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
     let mut checksum = [0; CHECKSUM];
     checksum.copy_from_slice(&blake3::hash(bytes).as_bytes()[..CHECKSUM]);
     checksum
