@@ -1,0 +1,5 @@
+//! The registry from outside: over HTTP, on disk, and with real databases.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod enrolment;
+mod fixture;
