@@ -8,12 +8,30 @@
 //! of these drains what it wants done: packets to send ([`Speaker::poll_transmit`]), route changes to install
 //! ([`Speaker::poll_event`]) and the next time to wake it ([`Speaker::poll_timeout`]).
 //!
+//! # Life of an update
+//!
+//! [`wire`] decodes it, the owner's [`Authority`] judges it, and it changes one route of one `entry`, where all
+//! about a prefix is kept. `select` picks among the feasible routes (`source` says which are). When the
+//! selection changed, each interface is compared with what it was last told, and what differs waits in its
+//! `output` for some milliseconds, to share a packet with other news.
+//!
 //! The crate contains no sockets, clocks, threads or randomness of its own: the same inputs give the same
 //! outputs, byte for byte.
 
-mod time;
-mod types;
+mod cost;
+mod entry;
+mod interface;
+mod neighbour;
+mod output;
+mod rng;
+mod select;
+mod seqno;
+mod source;
 mod speaker;
+mod time;
+mod timer;
+mod types;
+pub mod wire;
 
 pub use ipnet::IpNet;
 pub use speaker::Speaker;

@@ -1,58 +1,286 @@
 //! The speaker: one owner, inputs `handle_*`, outputs `poll_*`.
+//!
+//! The work is in the files beside this one: `links` keeps interfaces and neighbours, `receive` takes packets
+//! apart, `routes` changes entries and reacts to new selections, `requests` asks and answers, `send` builds
+//! packets, `timeouts` does what is due.
 
-use crate::*;
-use core::net::Ipv6Addr;
+mod links;
+mod receive;
+mod requests;
+mod routes;
+mod send;
+mod timeouts;
+
+use crate::entry::{Entry, Key, NeighbourKey, Selection};
+use crate::interface::Interface;
+use crate::rng::Rng;
+use crate::seqno::Seqno;
+use crate::timer::{Timer, Timers};
+use crate::{Authority, Config, Counters, Duration, Event, Instant, InterfaceConfig, InterfaceId, IpNet};
+use crate::{NeighbourView, RouteView, TimerReason, Transmit, Verdict};
+use std::collections::{BTreeMap, VecDeque};
 
 /// A Babel speaker. See the crate documentation for its life cycle.
 #[derive(Debug)]
-pub struct Speaker {}
+pub struct Speaker {
+    config: Config,
+    /// Of our own routes.
+    seqno: Seqno,
+    penalty: u16,
+    /// Everything was retracted; nothing finite may leave any more.
+    stopping: bool,
+    interfaces: BTreeMap<InterfaceId, Interface>,
+    table: BTreeMap<Key, Entry>,
+    /// Seqno requests in all entries.
+    pending_requests: usize,
+    timers: Timers,
+    rng: Rng,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    counters: Counters,
+}
 
 impl Speaker {
-    pub fn new(_config: Config, _now: Instant) -> Self { todo!() }
+    pub fn new(config: Config, _now: Instant) -> Self {
+        Self {
+            seqno: Seqno(config.seqno),
+            penalty: 0,
+            stopping: false,
+            interfaces: BTreeMap::new(),
+            table: BTreeMap::new(),
+            pending_requests: 0,
+            timers: Timers::default(),
+            rng: Rng::new(config.seed),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+            config,
+        }
+    }
 
-    // Interfaces.
-    /// Starts the protocol on an interface: sends a Hello and a wildcard route request soon.
-    pub fn add_interface(&mut self, _id: InterfaceId, _config: InterfaceConfig, _now: Instant) { todo!() }
+    /// Starts the protocol on an interface: sends a Hello and a wildcard route request soon. An interface of
+    /// the same number is removed first.
+    pub fn add_interface(&mut self, id: InterfaceId, config: InterfaceConfig, now: Instant) {
+        self.start_interface(id, config, now);
+    }
+
     /// Forgets the interface, its neighbours and all routes through them.
-    pub fn remove_interface(&mut self, _id: InterfaceId, _now: Instant) { todo!() }
+    pub fn remove_interface(&mut self, id: InterfaceId, now: Instant) {
+        self.stop_interface(id, now);
+    }
+
     /// Changes the Hello interval; a Hello goes out at once (RFC 8966 section 3.4.1).
-    pub fn set_hello_interval(&mut self, _id: InterfaceId, _interval: Duration, _now: Instant) { todo!() }
+    pub fn set_hello_interval(&mut self, id: InterfaceId, interval: Duration, now: Instant) {
+        if let Some(interface) = self.interfaces.get_mut(&id) {
+            interface.set_hello_interval(interval);
+            self.hello_by(id, now);
+        }
+    }
+
     /// Changes the nominal receive cost, told to the neighbour in the next IHU (at once when it changed much).
-    pub fn set_rx_cost(&mut self, _id: InterfaceId, _cost: u16, _now: Instant) { todo!() }
+    pub fn set_rx_cost(&mut self, id: InterfaceId, cost: u16, now: Instant) {
+        if let Some(interface) = self.interfaces.get_mut(&id) {
+            interface.config.rx_cost = cost.clamp(1, crate::INFINITY - 1);
+            self.recost_all(id, now);
+        }
+    }
+
     /// The owner's own evidence about the link: while `false` the cost is infinite whatever the Hellos say.
-    pub fn set_link_usable(&mut self, _id: InterfaceId, _usable: bool, _now: Instant) { todo!() }
+    /// Routes move at once; Hellos go on, so that the link can be found working again.
+    pub fn set_link_usable(&mut self, id: InterfaceId, usable: bool, now: Instant) {
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        if interface.usable == usable {
+            return;
+        }
+        interface.usable = usable;
+        if usable {
+            interface.greetings = 0;
+            self.hello_by(id, now);
+        }
+        self.recost_all(id, now);
+    }
+
     /// Added to every metric we announce (saturating; 0 normally). A planned stop raises it, so that
     /// neighbours move away while we still forward.
-    pub fn set_announce_penalty(&mut self, _penalty: u16, _now: Instant) { todo!() }
+    pub fn set_announce_penalty(&mut self, penalty: u16, now: Instant) {
+        if core::mem::replace(&mut self.penalty, penalty) != penalty {
+            self.announce_all(now);
+        }
+    }
 
-    // Own routes.
-    pub fn announce(&mut self, _prefix: IpNet, _metric: u16, _now: Instant) { todo!() }
-    pub fn withdraw(&mut self, _prefix: IpNet, _now: Instant) { todo!() }
+    /// Originates a prefix, or changes the metric of one we originate. It takes precedence over what others
+    /// announce.
+    pub fn announce(&mut self, prefix: IpNet, metric: u16, now: Instant) {
+        let key = Key::new(prefix);
+        self.table.entry(key).or_insert_with(Entry::new).own = Some(metric);
+        self.reselect(key, now);
+        self.trigger(key, now);
+    }
+
+    /// Stops originating a prefix: it is retracted, unless somebody else's route replaces ours.
+    pub fn withdraw(&mut self, prefix: IpNet, now: Instant) {
+        let key = Key::new(prefix);
+        if self
+            .table
+            .get_mut(&key)
+            .is_some_and(|entry| entry.own.take().is_some())
+        {
+            self.reselect(key, now);
+        }
+    }
+
     /// Queues retractions of everything on every interface. Drain `poll_transmit` afterwards, then drop.
-    pub fn retract_all(&mut self, _now: Instant) { todo!() }
+    pub fn retract_all(&mut self, _now: Instant) {
+        self.stopping = true;
+        self.send_wildcard_retractions();
+    }
 
-    // What the owner learns elsewhere.
     /// Asks the interface's neighbours for a prefix (`None`: everything) by a Route Request.
-    pub fn request_route(&mut self, _id: InterfaceId, _prefix: Option<IpNet>, _now: Instant) { todo!() }
+    pub fn request_route(&mut self, id: InterfaceId, prefix: Option<IpNet>, now: Instant) {
+        let at = self.urgent(now);
+        self.enqueue(id, None, at, |queue| {
+            queue.route_requests.insert(prefix.map(Key::new));
+        });
+    }
+
     /// Puts every stored route to the authority again, e.g. after a revocation.
-    pub fn reauthorise(&mut self, _authority: &mut dyn Authority, _now: Instant) { todo!() }
+    pub fn reauthorise(&mut self, authority: &mut dyn Authority, now: Instant) {
+        let keys: Vec<Key> = self.table.keys().copied().collect();
+        for key in keys {
+            self.reauthorise_entry(key, authority, now);
+        }
+    }
 
-    // Inputs.
     /// Takes one packet's UDP payload. The caller has checked that `src` is link-local, that both ports are
-    /// [`PORT`] and that the hop limit was 1; `dst` tells multicast from unicast.
-    pub fn handle_packet(&mut self, _id: InterfaceId, _src: Ipv6Addr, _dst: Ipv6Addr, _payload: &[u8],
-        _authority: &mut dyn Authority, _now: Instant) { todo!() }
-    pub fn handle_timeout(&mut self, _now: Instant) { todo!() }
+    /// [`crate::PORT`] and that the hop limit was 1; `dst` tells multicast from unicast.
+    pub fn handle_packet(
+        &mut self,
+        id: InterfaceId,
+        src: core::net::Ipv6Addr,
+        dst: core::net::Ipv6Addr,
+        payload: &[u8],
+        authority: &mut dyn Authority,
+        now: Instant,
+    ) {
+        self.receive(id, src, dst, payload, authority, now);
+    }
 
-    // Outputs: drain after every input.
-    pub fn poll_transmit(&mut self) -> Option<Transmit> { todo!() }
-    pub fn poll_event(&mut self) -> Option<Event> { todo!() }
-    pub fn poll_timeout(&self) -> Option<(Instant, TimerReason)> { todo!() }
+    /// Does what is due by `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            self.fire(timer, now);
+        }
+    }
 
-    // Views, in a fixed order.
-    pub fn routes(&self) -> impl Iterator<Item = RouteView> + '_ { core::iter::empty() }
-    pub fn neighbours(&self) -> impl Iterator<Item = NeighbourView> + '_ { core::iter::empty() }
-    pub fn selected(&self, _prefix: &IpNet) -> Option<RouteView> { todo!() }
-    pub fn counters(&self) -> Counters { todo!() }
-    pub fn seqno(&self) -> u16 { todo!() }
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is next needed, and what for.
+    pub fn poll_timeout(&self) -> Option<(Instant, TimerReason)> {
+        self.timers.first()
+    }
+
+    /// Every route in the table, by prefix.
+    pub fn routes(&self) -> impl Iterator<Item = RouteView> + '_ {
+        self.table.iter().flat_map(|(key, entry)| {
+            entry
+                .routes
+                .keys()
+                .filter_map(|neighbour| route_view(key, entry, *neighbour))
+        })
+    }
+
+    /// Every neighbour, by interface and address.
+    pub fn neighbours(&self) -> impl Iterator<Item = NeighbourView> + '_ {
+        self.interfaces.iter().flat_map(|(id, interface)| {
+            interface
+                .neighbours
+                .iter()
+                .map(|(address, neighbour)| NeighbourView {
+                    interface: *id,
+                    address: *address,
+                    cost: neighbour.cost,
+                    rx_cost: neighbour.rx_cost,
+                    tx_cost: neighbour.tx_cost,
+                    hello_history: neighbour.multicast.bits() | neighbour.unicast.bits(),
+                    last_heard: neighbour.last_heard,
+                })
+        })
+    }
+
+    /// The route in use for exactly this prefix; `None` also for prefixes of our own.
+    pub fn selected(&self, prefix: &IpNet) -> Option<RouteView> {
+        let key = Key::new(*prefix);
+        let entry = self.table.get(&key)?;
+        let (neighbour, _) = entry.selected_route()?;
+        route_view(&key, entry, neighbour)
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Of our own routes.
+    pub fn seqno(&self) -> u16 {
+        self.seqno.0
+    }
+
+    /// A time within the jitter of what cannot wait.
+    fn urgent(&mut self, now: Instant) -> Instant {
+        now + self.rng.between(crate::output::URGENT.0, crate::output::URGENT.1)
+    }
+
+    /// A time within the jitter of what can wait a little.
+    fn soon(&mut self, now: Instant) -> Instant {
+        now + self.rng.between(crate::output::SOON.0, crate::output::SOON.1)
+    }
+
+    /// Adds to the queue for a destination on an interface (`None`: all neighbours), which leaves by `at`.
+    fn enqueue(
+        &mut self,
+        id: InterfaceId,
+        destination: Option<core::net::Ipv6Addr>,
+        at: Instant,
+        add: impl FnOnce(&mut crate::output::Queue),
+    ) {
+        if let Some(interface) = self.interfaces.get_mut(&id) {
+            let queue = interface.output.queue(destination);
+            add(queue);
+            queue.due_by(at);
+            self.timers.set_by(Timer::Flush(id), at);
+        }
+    }
+}
+
+fn route_view(key: &Key, entry: &Entry, neighbour: NeighbourKey) -> Option<RouteView> {
+    let route = entry.routes.get(&neighbour)?;
+    let selected = matches!(&entry.selected, Selection::Via { neighbour: n, .. } if *n == neighbour);
+    Some(RouteView {
+        prefix: key.prefix,
+        interface: neighbour.0,
+        neighbour: neighbour.1,
+        next_hop: route.next_hop,
+        router_id: route.router_id,
+        seqno: route.seqno.0,
+        reference_metric: route.worse.map_or(route.reference, |(_, metric)| metric),
+        metric: route.metric,
+        feasible: entry.is_feasible(route),
+        selected,
+    })
+}
+
+/// The metric that a verdict adds; `None`: refused.
+fn penalty_of(verdict: Verdict) -> Option<u16> {
+    match verdict {
+        Verdict::Accept => Some(0),
+        Verdict::Penalise(penalty) => Some(penalty),
+        Verdict::Refuse => None,
+    }
 }

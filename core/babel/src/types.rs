@@ -151,7 +151,13 @@ pub struct Transmit {
 /// Where traffic for a prefix goes now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    Via { interface: InterfaceId, next_hop: IpAddr, metric: u16, router_id: RouterId, seqno: u16 },
+    Via {
+        interface: InterfaceId,
+        next_hop: IpAddr,
+        metric: u16,
+        router_id: RouterId,
+        seqno: u16,
+    },
     /// Retracted and held: a covering prefix must not be used meanwhile (RFC 8966 section 3.5.4).
     Unreachable,
     /// Nothing is known any more: remove it.
@@ -162,8 +168,14 @@ pub enum Target {
 pub enum Event {
     /// Install, replace or remove the route to `prefix`. Not emitted for prefixes we originate ourselves.
     RouteChanged { prefix: IpNet, target: Target },
-    NeighbourUp { interface: InterfaceId, address: Ipv6Addr },
-    NeighbourDown { interface: InterfaceId, address: Ipv6Addr },
+    NeighbourUp {
+        interface: InterfaceId,
+        address: Ipv6Addr,
+    },
+    NeighbourDown {
+        interface: InterfaceId,
+        address: Ipv6Addr,
+    },
     /// Our own seqno moved; persist it.
     SeqnoChanged(u16),
 }

@@ -1,0 +1,96 @@
+//! One interface: its configuration, Hello seqno, neighbours and output.
+
+use crate::neighbour::Neighbour;
+use crate::output::Output;
+use crate::wire::Centis;
+use crate::{Duration, InterfaceConfig, seqno::Seqno};
+use core::net::Ipv6Addr;
+use std::collections::BTreeMap;
+
+/// Shortest interval we announce and keep.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+/// Longest interval that the wire can express.
+const MAX_INTERVAL: Duration = Duration::from_millis(655_350);
+/// While no neighbour is there, the first Hellos follow each other fast, so that a lost packet does not cost a
+/// whole interval.
+pub(crate) const GREETINGS: u8 = 8;
+pub(crate) const FIRST_GREETING_WAIT: Duration = Duration::from_millis(150);
+pub(crate) const LAST_GREETING_WAIT: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Interface {
+    pub(crate) config: InterfaceConfig,
+    /// The owner's word about the link.
+    pub(crate) usable: bool,
+    /// Seqno of the next multicast Hello.
+    pub(crate) hello_seqno: Seqno,
+    /// Fast Hellos sent since the interface came up.
+    pub(crate) greetings: u8,
+    pub(crate) neighbours: BTreeMap<Ipv6Addr, Neighbour>,
+    pub(crate) output: Output,
+}
+
+impl Interface {
+    pub(crate) fn new(mut config: InterfaceConfig, hello_seqno: Seqno) -> Self {
+        config.rx_cost = config.rx_cost.clamp(1, crate::INFINITY - 1);
+        config.hello_interval = clamp(config.hello_interval);
+        config.update_interval = clamp(config.update_interval).max(config.hello_interval);
+        Self {
+            config,
+            usable: true,
+            hello_seqno,
+            greetings: 0,
+            neighbours: BTreeMap::new(),
+            output: Output::default(),
+        }
+    }
+
+    pub(crate) fn set_hello_interval(&mut self, interval: Duration) {
+        self.config.hello_interval = clamp(interval);
+    }
+
+    pub(crate) fn hello_interval(&self) -> Centis {
+        Centis::promising(self.config.hello_interval)
+    }
+
+    /// We send IHUs with every Hello or every third (see `ihu_due`), and promise the latter.
+    pub(crate) fn ihu_interval(&self) -> Centis {
+        Centis::promising(self.config.hello_interval * 3)
+    }
+
+    pub(crate) fn update_interval(&self) -> Centis {
+        Centis::promising(self.config.update_interval)
+    }
+
+    /// On links with many members only every third Hello brings IHUs.
+    pub(crate) fn ihu_due(&self) -> bool {
+        self.neighbours.len() <= 8 || self.hello_seqno.0.is_multiple_of(3)
+    }
+
+    /// Largest UDP payload (RFC 8966 section 4).
+    pub(crate) fn packet_limit(&self) -> usize {
+        usize::from(self.config.mtu).saturating_sub(48).max(512)
+    }
+
+    pub(crate) fn neighbours_up(&self) -> impl Iterator<Item = Ipv6Addr> + '_ {
+        self.neighbours
+            .iter()
+            .filter(|(_, neighbour)| neighbour.is_up())
+            .map(|(address, _)| *address)
+    }
+
+    /// The wait before the next Hello.
+    pub(crate) fn hello_wait(&mut self) -> Duration {
+        if self.greetings >= GREETINGS || self.neighbours_up().next().is_some() {
+            self.greetings = GREETINGS;
+            return self.config.hello_interval;
+        }
+        let wait = FIRST_GREETING_WAIT * (1 << self.greetings);
+        self.greetings += 1;
+        wait.min(LAST_GREETING_WAIT).min(self.config.hello_interval)
+    }
+}
+
+fn clamp(interval: Duration) -> Duration {
+    interval.clamp(MIN_INTERVAL, MAX_INTERVAL)
+}

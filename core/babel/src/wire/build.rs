@@ -1,0 +1,236 @@
+//! Writing packets.
+
+use super::{Centis, FLAG_PREFIX, FLAG_ROUTER_ID, FLAG_UNICAST, HEADER, MAGIC, VERSION};
+use super::{SeqnoRequest, Update, ae, kind};
+use crate::{IpNet, RouterId};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// One packet under construction. Each method appends one TLV (an Update with the Router-Id and Next Hop TLVs
+/// it needs) and returns `false`, with the packet unchanged, when it does not fit any more.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    buf: Vec<u8>,
+    limit: usize,
+    router_id: Option<RouterId>,
+    next_hop_v4: Option<Ipv4Addr>,
+    next_hop_v6: Ipv6Addr,
+    default_v4: Option<[u8; 4]>,
+    default_v6: Option<[u8; 16]>,
+}
+
+impl Builder {
+    /// A packet of at most `limit` octets, which will be sent from `source`.
+    pub fn new(limit: usize, source: Ipv6Addr) -> Self {
+        Self {
+            buf: vec![MAGIC, VERSION, 0, 0],
+            limit: limit.min(HEADER + usize::from(u16::MAX)),
+            router_id: None,
+            next_hop_v4: None,
+            next_hop_v6: source,
+            default_v4: None,
+            default_v6: None,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.buf.len() == HEADER
+    }
+
+    /// Octets that are still free.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.buf.len())
+    }
+
+    /// The finished UDP payload.
+    pub fn finish(mut self) -> Vec<u8> {
+        // The constructor caps the limit, so the body's length fits.
+        let length = u16::try_from(self.buf.len() - HEADER).unwrap_or(u16::MAX);
+        self.buf[2..HEADER].copy_from_slice(&length.to_be_bytes());
+        self.buf
+    }
+
+    pub fn ack_request(&mut self, opaque: u16, interval: Centis) -> bool {
+        self.tlv(
+            kind::ACK_REQUEST,
+            &[&[0, 0], &opaque.to_be_bytes(), &interval.0.to_be_bytes()],
+        )
+    }
+
+    pub fn ack(&mut self, opaque: u16) -> bool {
+        self.tlv(kind::ACK, &[&opaque.to_be_bytes()])
+    }
+
+    pub fn hello(&mut self, unicast: bool, seqno: u16, interval: Centis) -> bool {
+        let flags = if unicast { FLAG_UNICAST } else { 0 };
+        self.tlv(
+            kind::HELLO,
+            &[
+                &flags.to_be_bytes(),
+                &seqno.to_be_bytes(),
+                &interval.0.to_be_bytes(),
+            ],
+        )
+    }
+
+    pub fn ihu(&mut self, address: Option<IpAddr>, rx_cost: u16, interval: Centis) -> bool {
+        let (encoding, octets) = address.map_or((ae::WILDCARD, Vec::new()), encode_address);
+        let fixed = [
+            &[encoding, 0][..],
+            &rx_cost.to_be_bytes(),
+            &interval.0.to_be_bytes(),
+        ]
+        .concat();
+        self.tlv(kind::IHU, &[&fixed, &octets])
+    }
+
+    pub fn route_request(&mut self, prefix: Option<IpNet>) -> bool {
+        match prefix {
+            None => self.tlv(kind::ROUTE_REQUEST, &[&[ae::WILDCARD, 0]]),
+            Some(prefix) => {
+                let (encoding, octets) = encode_prefix(&prefix);
+                self.tlv(kind::ROUTE_REQUEST, &[&[encoding, prefix.prefix_len()], &octets])
+            }
+        }
+    }
+
+    pub fn seqno_request(&mut self, request: &SeqnoRequest) -> bool {
+        let (encoding, octets) = encode_prefix(&request.prefix);
+        self.tlv(
+            kind::SEQNO_REQUEST,
+            &[
+                &[encoding, request.prefix.prefix_len()],
+                &request.seqno.to_be_bytes(),
+                &[request.hop_count, 0],
+                &request.router_id.0,
+                &octets,
+            ],
+        )
+    }
+
+    /// Appends an Update. A router-id is always sent before a retraction too: some daemons ignore a
+    /// retraction without one. A retraction may leave out the next hop.
+    pub fn update(&mut self, update: &Update) -> bool {
+        let start = self.buf.len();
+        let saved = (self.router_id, self.next_hop_v4, self.next_hop_v6);
+        if self.update_tlvs(update) {
+            return true;
+        }
+        self.buf.truncate(start);
+        (self.router_id, self.next_hop_v4, self.next_hop_v6) = saved;
+        false
+    }
+
+    fn update_tlvs(&mut self, update: &Update) -> bool {
+        let Update {
+            interval,
+            seqno,
+            metric,
+            router_id,
+            next_hop,
+            ..
+        } = update;
+        let prefix = update.prefix.map(|prefix| prefix.trunc());
+        let mut flags = 0;
+        if let Some(id) = router_id.filter(|id| self.router_id != Some(*id)) {
+            if !update.is_retraction() && prefix.is_some_and(|prefix| holds_router_id(&prefix, id)) {
+                flags |= FLAG_ROUTER_ID;
+            } else if !self.tlv(kind::ROUTER_ID, &[&[0, 0], &id.0]) {
+                return false;
+            }
+            self.router_id = Some(id);
+        }
+        if !self.next_hop(*next_hop) {
+            return false;
+        }
+        let (encoding, plen, octets) = match prefix {
+            None => (ae::WILDCARD, 0, Vec::new()),
+            Some(prefix) => {
+                let (encoding, octets) = encode_prefix(&prefix);
+                (encoding, prefix.prefix_len(), octets)
+            }
+        };
+        // Prefixes come sorted, so the best default prefix is always the one just sent.
+        let omitted = match prefix {
+            None => 0,
+            Some(IpNet::V4(_)) => common(self.default_v4.as_ref().map(|d| &d[..]), &octets),
+            Some(IpNet::V6(_)) => common(self.default_v6.as_ref().map(|d| &d[..]), &octets),
+        };
+        if prefix.is_some() {
+            flags |= FLAG_PREFIX;
+        }
+        // `omitted` is at most 16.
+        let fixed = [encoding, flags, plen, u8::try_from(omitted).unwrap_or(0)];
+        let numbers = [
+            interval.0.to_be_bytes(),
+            seqno.to_be_bytes(),
+            metric.to_be_bytes(),
+        ]
+        .concat();
+        if !self.tlv(kind::UPDATE, &[&fixed, &numbers, &octets[omitted..]]) {
+            return false;
+        }
+        match prefix {
+            None => {}
+            Some(IpNet::V4(net)) => self.default_v4 = Some(net.addr().octets()),
+            Some(IpNet::V6(net)) => self.default_v6 = Some(net.addr().octets()),
+        }
+        true
+    }
+
+    fn next_hop(&mut self, next_hop: Option<IpAddr>) -> bool {
+        let known = match next_hop {
+            None => true,
+            Some(IpAddr::V4(a)) => self.next_hop_v4.replace(a) == Some(a),
+            Some(IpAddr::V6(a)) => core::mem::replace(&mut self.next_hop_v6, a) == a,
+        };
+        let Some(next_hop) = next_hop.filter(|_| !known) else {
+            return true;
+        };
+        let (encoding, octets) = encode_address(next_hop);
+        self.tlv(kind::NEXT_HOP, &[&[encoding, 0], &octets])
+    }
+
+    fn tlv(&mut self, kind: u8, parts: &[&[u8]]) -> bool {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let Ok(octet) = u8::try_from(length) else {
+            return false;
+        };
+        if self.buf.len() + 2 + length > self.limit {
+            return false;
+        }
+        self.buf.extend_from_slice(&[kind, octet]);
+        parts.iter().for_each(|part| self.buf.extend_from_slice(part));
+        true
+    }
+}
+
+fn encode_address(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(a) => (ae::IPV4, a.octets().to_vec()),
+        IpAddr::V6(a) if a.segments()[..4] == [0xfe80, 0, 0, 0] => (ae::LINK_LOCAL, a.octets()[8..].to_vec()),
+        IpAddr::V6(a) => (ae::IPV6, a.octets().to_vec()),
+    }
+}
+
+/// The significant octets of a prefix, the bits beyond its length cleared.
+fn encode_prefix(prefix: &IpNet) -> (u8, Vec<u8>) {
+    let significant = usize::from(prefix.prefix_len()).div_ceil(8);
+    match prefix.trunc() {
+        IpNet::V4(net) => (ae::IPV4, net.addr().octets()[..significant].to_vec()),
+        IpNet::V6(net) => (ae::IPV6, net.addr().octets()[..significant].to_vec()),
+    }
+}
+
+fn holds_router_id(prefix: &IpNet, id: RouterId) -> bool {
+    match prefix {
+        IpNet::V6(net) => net.prefix_len() == 128 && net.addr().octets()[8..] == id.0,
+        IpNet::V4(_) => false,
+    }
+}
+
+/// Leading octets that both have.
+fn common(default: Option<&[u8]>, octets: &[u8]) -> usize {
+    default.map_or(0, |default| {
+        default.iter().zip(octets).take_while(|(a, b)| a == b).count()
+    })
+}
