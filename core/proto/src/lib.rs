@@ -5,6 +5,7 @@
 //! The data plane forwards by the [`Snapshot`] that the node publishes and hands back everything that is not
 //! plain data.
 
+pub mod accounting;
 pub mod certificate;
 pub mod codec;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod fib;
 pub mod identity;
 pub mod invite;
 pub mod link;
+pub mod mesh;
 pub mod network;
 pub mod node;
 pub mod packet;

@@ -82,7 +82,12 @@ impl Default for MeshParameters {
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Sends one ICMPv6 echo through the mesh; answers come as [`Event::ProbeReply`] with the same id.
-    Probe { id: u64, target: Ipv6Addr, hop_limit: u8, payload: usize },
+    Probe {
+        id: u64,
+        target: Ipv6Addr,
+        hop_limit: u8,
+        payload: usize,
+    },
     /// Members learnt from the registry.
     AddBundles(Vec<Bundle>),
     SetRevocations(RevocationList),
@@ -231,6 +236,8 @@ pub struct Peer {
     pub metric: Option<u16>,
     pub sent_octets: u64,
     pub received_octets: u64,
+    /// Routes that it announced and may not.
+    pub refused_routes: u64,
     pub last_handshake: Option<Instant>,
 }
 

@@ -1,0 +1,232 @@
+//! What we still have to tell a neighbour about members, and what we have asked others for.
+
+use crate::{
+    Duration, Instant, IpNet, RouterId,
+    identity::NodeId,
+    link::RevocationPart,
+    revocation::{MAX_REVOCATION_LIST, RevocationList},
+    tunnel::TunnelId,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bundles sent to one neighbour at a time, and the pause until the next ones.
+pub const BATCH: usize = 24;
+pub const PACE: Duration = Duration::from_millis(50);
+/// How long the first of several bundles waits for others.
+pub const GATHER: Duration = Duration::from_millis(20);
+/// Origins without a certificate that routes wait for.
+const WAITING: usize = 4096;
+/// Routes remembered per such origin.
+const WAITING_ROUTES: usize = 16;
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+const FORGET: Duration = Duration::from_secs(60);
+
+/// Bundles to be told to one neighbour; bounded by the directory.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    pending: BTreeSet<NodeId>,
+}
+
+impl Outbox {
+    pub fn push(&mut self, node: NodeId) {
+        self.pending.insert(node);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    pub fn take(&mut self, count: usize) -> Vec<NodeId> {
+        let mut taken = Vec::new();
+        while taken.len() < count
+            && let Some(node) = self.pending.pop_first()
+        {
+            taken.push(node);
+        }
+        taken
+    }
+}
+
+/// What was asked of some neighbour lately, so that not everybody is asked for everything.
+#[derive(Debug, Default)]
+pub struct Asked(BTreeMap<RouterId, Instant>);
+
+impl Asked {
+    /// Whether to ask now; notes that we do.
+    pub fn ask(&mut self, router_id: RouterId, now: Instant) -> bool {
+        if self.0.len() >= WAITING {
+            self.0.retain(|_, at| now.saturating_since(*at) < ASK_AGAIN);
+        }
+        let due = self
+            .0
+            .get(&router_id)
+            .is_none_or(|at| now.saturating_since(*at) >= ASK_AGAIN);
+        if due && self.0.len() < WAITING {
+            self.0.insert(router_id, now);
+        }
+        due
+    }
+
+    pub fn answered(&mut self, router_id: &RouterId) {
+        self.0.remove(router_id);
+    }
+}
+
+/// Routes that were refused for want of their origin's certificate.
+#[derive(Debug, Default)]
+pub struct Waiting(BTreeMap<RouterId, WaitingOrigin>);
+
+#[derive(Debug)]
+struct WaitingOrigin {
+    since: Instant,
+    asked: Option<Instant>,
+    routes: BTreeSet<(TunnelId, IpNet)>,
+}
+
+impl Waiting {
+    /// Notes it; `false` when there is no room.
+    pub fn add(&mut self, router_id: RouterId, tunnel: TunnelId, prefix: IpNet, now: Instant) -> bool {
+        if !self.0.contains_key(&router_id) {
+            if self.0.len() >= WAITING {
+                self.0.retain(|_, w| now.saturating_since(w.since) < FORGET);
+            }
+            if self.0.len() >= WAITING {
+                return false;
+            }
+        }
+        let waiting = self.0.entry(router_id).or_insert_with(|| WaitingOrigin {
+            since: now,
+            asked: None,
+            routes: BTreeSet::new(),
+        });
+        waiting.routes.len() < WAITING_ROUTES && {
+            waiting.routes.insert((tunnel, prefix));
+            true
+        }
+    }
+
+    /// Whom to ask for which certificates now.
+    pub fn due(&mut self, now: Instant) -> BTreeMap<TunnelId, Vec<RouterId>> {
+        self.0.retain(|_, w| now.saturating_since(w.since) < FORGET);
+        let mut due: BTreeMap<TunnelId, Vec<RouterId>> = BTreeMap::new();
+        for (router_id, waiting) in &mut self.0 {
+            if waiting
+                .asked
+                .is_some_and(|at| now.saturating_since(at) < ASK_AGAIN)
+            {
+                continue;
+            }
+            waiting.asked = Some(now);
+            // The one who announced it has the certificate; a second one in case the first does not answer.
+            let mut tunnels: Vec<_> = waiting.routes.iter().map(|(tunnel, _)| *tunnel).collect();
+            tunnels.dedup();
+            for tunnel in tunnels.into_iter().take(2) {
+                due.entry(tunnel).or_default().push(*router_id);
+            }
+        }
+        due
+    }
+
+    /// When [`Waiting::due`] has something.
+    pub fn next(&self) -> Option<Instant> {
+        self.0
+            .values()
+            .map(|w| w.asked.map_or(w.since, |at| at + ASK_AGAIN))
+            .min()
+    }
+
+    /// The certificate came: what to ask for again.
+    pub fn take(&mut self, router_id: &RouterId) -> BTreeSet<(TunnelId, IpNet)> {
+        self.0.remove(router_id).map(|w| w.routes).unwrap_or_default()
+    }
+
+    pub fn forget_tunnel(&mut self, tunnel: TunnelId) {
+        for waiting in self.0.values_mut() {
+            waiting.routes.retain(|(t, _)| *t != tunnel);
+        }
+        self.0.retain(|_, w| !w.routes.is_empty());
+    }
+}
+
+/// Puts a revocation list together from its parts; one list at a time per neighbour.
+#[derive(Debug, Default)]
+pub struct Reassembly {
+    hash: [u8; 32],
+    parts: BTreeMap<u16, Vec<u8>>,
+    octets: usize,
+}
+
+impl Reassembly {
+    /// The list, when this was the part that was missing.
+    pub fn add(&mut self, part: RevocationPart) -> Option<RevocationList> {
+        if part.index >= part.total {
+            return None;
+        }
+        if self.hash != part.hash {
+            *self = Self {
+                hash: part.hash,
+                ..Self::default()
+            };
+        }
+        if self.octets + part.octets.len() > MAX_REVOCATION_LIST {
+            return None;
+        }
+        let (octets, total) = (part.octets.len(), usize::from(part.total));
+        if self.parts.insert(part.index, part.octets).is_none() {
+            self.octets += octets;
+        }
+        if self.parts.len() < total {
+            return None;
+        }
+        let whole = core::mem::take(self)
+            .parts
+            .into_values()
+            .flatten()
+            .collect::<Vec<_>>();
+        (*blake3::hash(&whole).as_bytes() == part.hash)
+            .then(|| RevocationList::decode(&whole).ok())
+            .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_do_not_fit_together_are_forgotten() {
+        let part = |hash, index, total, octets: &[u8]| RevocationPart {
+            number: 1,
+            hash,
+            index,
+            total,
+            octets: octets.to_vec(),
+        };
+        let mut reassembly = Reassembly::default();
+        assert!(reassembly.add(part([1; 32], 3, 3, b"beyond")).is_none());
+        assert!(reassembly.add(part([1; 32], 0, 2, b"half")).is_none());
+        assert!(reassembly.add(part([2; 32], 1, 2, b"of another")).is_none());
+        assert_eq!(reassembly.parts.len(), 1);
+        assert!(reassembly.add(part([2; 32], 0, 2, b"wrong hash")).is_none());
+        assert!(reassembly.parts.is_empty());
+        for index in 0..u16::MAX {
+            let _ = reassembly.add(part([3; 32], index, u16::MAX, &[0; 1024]));
+        }
+        assert!(reassembly.octets <= MAX_REVOCATION_LIST);
+    }
+
+    #[test]
+    fn a_missing_certificate_is_asked_for_every_two_seconds_and_forgotten_in_a_minute() {
+        let mut waiting = Waiting::default();
+        let (origin, prefix) = (RouterId([1; 8]), "fd00::/64".parse().unwrap());
+        let mut now = Instant::ZERO;
+        assert!(waiting.add(origin, TunnelId(1), prefix, now));
+        let mut asked = 0;
+        while let Some(at) = waiting.next() {
+            now = at.max(now);
+            asked += waiting.due(now).len();
+        }
+        assert_eq!(asked, 30);
+        assert!(now.saturating_since(Instant::ZERO) <= FORGET);
+    }
+}

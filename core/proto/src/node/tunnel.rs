@@ -1,0 +1,237 @@
+//! One tunnel as control sees it.
+
+use crate::{
+    Duration, Instant,
+    accounting::{Carried, carried},
+    certificate::Certificate,
+    identity::{NodeId, TunnelKey},
+    mesh::gossip::{Outbox, Reassembly},
+    snapshot::TunnelHandle,
+    tunnel::TunnelId,
+};
+use core::net::{Ipv6Addr, SocketAddr};
+use std::{collections::VecDeque, sync::Arc};
+
+/// How far a tunnel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Our handshake initiations have no answer yet.
+    Dialling,
+    /// There are keys, or the peer's initiation has been answered; certificates are being exchanged.
+    Greeting,
+    /// Both ends accepted: Babel runs over it.
+    Open,
+}
+
+/// Trying a peer's endpoints: one initiation per round, sent to all of them one after the other, so that the
+/// first that works wins and a simultaneous answer does no harm.
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) endpoints: Vec<SocketAddr>,
+    pub(super) next: usize,
+    pub(super) round: u32,
+    pub(super) initiation: Vec<u8>,
+}
+
+/// The exchange of certificates.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    pub(super) nonce: u64,
+    /// Nonce of the Hello that we accepted.
+    pub(super) accepted: Option<u64>,
+    /// The peer accepted ours.
+    pub(super) peer_accepted: bool,
+    pub(super) sent_at: Option<Instant>,
+    pub(super) repeats: u32,
+}
+
+impl Greeting {
+    pub(super) fn new(nonce: u64) -> Self {
+        Self {
+            nonce,
+            accepted: None,
+            peer_accepted: false,
+            sent_at: None,
+            repeats: 0,
+        }
+    }
+}
+
+/// Whether the peer still answers. See [`super::liveness`].
+#[derive(Debug)]
+pub(super) struct Liveness {
+    pub(super) usable: bool,
+    /// Interval of our Babel Hellos.
+    pub(super) interval: Duration,
+    /// Interval of the peer's, as its last Hello says.
+    pub(super) peer_interval: Duration,
+    /// Control's own evidence besides what the data plane notes (handshakes).
+    pub(super) heard: Instant,
+    /// Data went out then and nothing has come back since.
+    pub(super) unanswered: Option<Instant>,
+    /// A round of echoes: since when, and how many were sent.
+    pub(super) probing: Option<(Instant, u32)>,
+    pub(super) dead_since: Option<Instant>,
+    pub(super) dead_echoes: u32,
+}
+
+/// Round-trip time, smoothed.
+#[derive(Debug)]
+pub(super) struct Rtt {
+    pub(super) asked: u32,
+    pub(super) samples: u32,
+    pub(super) smoothed: Option<Duration>,
+    /// What Babel was told last.
+    pub(super) cost: u16,
+    /// Echoes on their way, newest last.
+    pending: VecDeque<(u64, Instant)>,
+}
+
+/// Echoes remembered.
+const PENDING_ECHOES: usize = 16;
+
+impl Default for Rtt {
+    fn default() -> Self {
+        Self {
+            asked: 0,
+            samples: 0,
+            smoothed: None,
+            cost: NOMINAL_COST,
+            pending: VecDeque::new(),
+        }
+    }
+}
+
+impl Rtt {
+    pub(super) fn sent(&mut self, nonce: u64, now: Instant) {
+        self.asked = self.asked.saturating_add(1);
+        if self.pending.len() >= PENDING_ECHOES {
+            self.pending.pop_front();
+        }
+        self.pending.push_back((nonce, now));
+    }
+
+    /// Each echo counts once, and its time is the one we remember: the peer cannot make itself nearer.
+    pub(super) fn answered(&mut self, nonce: u64, now: Instant) -> Option<Duration> {
+        let index = self.pending.iter().position(|(n, _)| *n == nonce)?;
+        let (_, sent) = self.pending.remove(index)?;
+        Some(now.saturating_since(sent))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    pub(super) handle: Arc<TunnelHandle>,
+    pub(super) index: u32,
+    pub(super) peer_key: TunnelKey,
+    /// Whom we meant to dial.
+    pub(super) expected: Option<NodeId>,
+    /// Verified; `Some` as soon as we accepted the peer's Hello.
+    pub(super) certificate: Option<Certificate>,
+    pub(super) outgoing: bool,
+    pub(super) phase: Phase,
+    pub(super) opened_at: Option<Instant>,
+    pub(super) created: Instant,
+    pub(super) dial: Option<Dial>,
+    pub(super) greeting: Greeting,
+    pub(super) liveness: Liveness,
+    pub(super) rtt: Rtt,
+    pub(super) outbox: Outbox,
+    pub(super) reassembly: Reassembly,
+    /// Bundles taken before the peer was accepted.
+    pub(super) early_bundles: u32,
+    pub(super) summaries: u32,
+    /// Being replaced: Babel avoids it.
+    pub(super) closing: bool,
+    /// Traffic when the neighbours were last weighed.
+    pub(super) weighed: Carried,
+    /// Routes of the neighbour that it may not announce.
+    pub(super) refused_routes: u64,
+}
+
+/// Interval of Babel Hellos on a tunnel that carries no data, and on one that does.
+pub(super) const IDLE_INTERVAL: Duration = Duration::from_secs(4);
+pub(super) const BUSY_INTERVAL: Duration = Duration::from_secs(1);
+/// Cost of a link before its round-trip time is known.
+pub(super) const NOMINAL_COST: u16 = 96;
+
+impl Tunnel {
+    pub(super) fn new(
+        handle: Arc<TunnelHandle>,
+        index: u32,
+        peer_key: TunnelKey,
+        phase: Phase,
+        nonce: u64,
+        now: Instant,
+    ) -> Self {
+        Self {
+            handle,
+            index,
+            peer_key,
+            expected: None,
+            certificate: None,
+            outgoing: phase == Phase::Dialling,
+            phase,
+            opened_at: None,
+            created: now,
+            dial: None,
+            greeting: Greeting::new(nonce),
+            liveness: Liveness {
+                usable: true,
+                interval: IDLE_INTERVAL,
+                peer_interval: IDLE_INTERVAL,
+                heard: now,
+                unanswered: None,
+                probing: None,
+                dead_since: None,
+                dead_echoes: 0,
+            },
+            rtt: Rtt::default(),
+            outbox: Outbox::default(),
+            reassembly: Reassembly::default(),
+            early_bundles: 0,
+            summaries: 0,
+            closing: false,
+            weighed: Carried::default(),
+            refused_routes: 0,
+        }
+    }
+
+    pub(super) fn id(&self) -> TunnelId {
+        self.handle.id()
+    }
+
+    pub(super) fn peer(&self) -> Option<NodeId> {
+        self.certificate.as_ref().map(|c| c.node)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Open, answering and not about to go.
+    pub(super) fn is_usable(&self) -> bool {
+        self.is_open() && self.liveness.usable && !self.closing
+    }
+
+    pub(super) fn peer_link_local(&self) -> Option<Ipv6Addr> {
+        self.certificate.as_ref().map(|c| c.node.link_local())
+    }
+
+    /// When anything authentic was last received.
+    pub(super) fn last_heard(&self) -> Instant {
+        self.liveness
+            .heard
+            .max(self.handle.last_received().unwrap_or(Instant::ZERO))
+    }
+
+    /// When data last went either way.
+    pub(super) fn last_data(&self) -> Option<Instant> {
+        self.handle.last_data_sent().max(self.handle.last_data_received())
+    }
+
+    /// Octets of data since the neighbours were last weighed.
+    pub(super) fn recent_octets(&self) -> u64 {
+        carried(&self.handle).data().saturating_sub(self.weighed.data())
+    }
+}

@@ -1,0 +1,150 @@
+//! Tunnels come and go, and carry control's own packets.
+
+use super::{
+    DownReason, Event, Node,
+    timers::Timer,
+    tunnel::{Phase, Tunnel},
+};
+use crate::{
+    Duration, Instant,
+    identity::TunnelKey,
+    link::{self, ByeReason, Message},
+    packet::{self, UdpHeader},
+    snapshot::{Class, TunnelHandle},
+    tunnel::{MAX_INDEX, Sealed, TunnelId},
+};
+use core::net::{Ipv6Addr, SocketAddr};
+use osier_babel::InterfaceId;
+use std::sync::Arc;
+
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// Sessions count whole seconds.
+pub(super) const SESSION_TICK: Duration = Duration::from_secs(1);
+
+/// A tunnel's name as a Babel interface.
+pub(super) fn interface(tunnel: TunnelId) -> InterfaceId {
+    InterfaceId(tunnel.0)
+}
+
+impl Node {
+    pub(super) fn add_tunnel(
+        &mut self,
+        key: TunnelKey,
+        phase: Phase,
+        endpoint: Option<SocketAddr>,
+        now: Instant,
+    ) -> Option<TunnelId> {
+        let index = self.free_index()?;
+        let id = TunnelId(self.next_tunnel);
+        self.next_tunnel = self.next_tunnel.checked_add(1)?;
+        let session = self.factory.new_session(key, index, now);
+        let handle = Arc::new(TunnelHandle::new(id, session, endpoint));
+        self.snapshot.add_tunnel(index, Arc::clone(&handle));
+        self.snapshot_changed = true;
+        let nonce = self.random.next();
+        self.tunnels
+            .insert(id, Tunnel::new(handle, index, key, phase, nonce, now));
+        self.by_key.insert(key, id);
+        self.timers.advance(Timer::Sessions, now + SESSION_TICK);
+        Some(id)
+    }
+
+    /// Drawn at random, so that datagrams for a session of before a restart find none.
+    fn free_index(&mut self) -> Option<u32> {
+        (0..64)
+            .map(|_| (self.random.next() & u64::from(MAX_INDEX)) as u32)
+            .find(|index| !self.snapshot.receivers.contains_key(index))
+    }
+
+    /// Forgets a tunnel; the peer is not told.
+    pub(super) fn close_tunnel(&mut self, id: TunnelId, reason: DownReason, now: Instant) {
+        let Some(tunnel) = self.tunnels.remove(&id) else {
+            return;
+        };
+        if self.by_key.get(&tunnel.peer_key) == Some(&id) {
+            self.by_key.remove(&tunnel.peer_key);
+        }
+        self.snapshot.remove_tunnel(tunnel.index, id);
+        self.snapshot_changed = true;
+        self.timers.clear_tunnel(id);
+        self.waiting.forget_tunnel(id);
+        if self.replacing.is_some_and(|(old, new)| old == id || new == id) {
+            self.replacing = None;
+        }
+        if let Some(certificate) = &tunnel.certificate {
+            if self.by_peer.get(&certificate.node) == Some(&id) {
+                self.by_peer.remove(&certificate.node);
+            }
+            if tunnel.is_open() {
+                self.babel.remove_interface(interface(id), now);
+                let (node, name) = (certificate.node, certificate.name.clone());
+                self.push_event(Event::NeighbourDown { node, name, reason });
+            }
+        }
+        if !self.stop.is_stopping() {
+            self.timers.advance(Timer::Dial, now + Duration::from_millis(10));
+        }
+    }
+
+    /// Tells the peer why, and closes.
+    pub(super) fn dismiss(&mut self, id: TunnelId, bye: ByeReason, reason: DownReason, now: Instant) {
+        let has_keys = |t: &Tunnel| t.handle.session().last_handshake(now).is_some();
+        if self.tunnels.get(&id).is_some_and(has_keys) {
+            self.send_link(id, &Message::Bye(bye), now);
+        }
+        self.close_tunnel(id, reason, now);
+    }
+
+    pub(super) fn send_link(&mut self, id: TunnelId, message: &Message, now: Instant) {
+        let Some(tunnel) = self.tunnels.get(&id) else {
+            return;
+        };
+        let header = UdpHeader {
+            source: self.link_local,
+            destination: tunnel.peer_link_local().unwrap_or(ALL_NODES),
+            hop_limit: 1,
+            source_port: link::PORT,
+            destination_port: link::PORT,
+        };
+        self.send_packet(id, &header, &message.encode(), now);
+    }
+
+    pub(super) fn send_packet(&mut self, id: TunnelId, header: &UdpHeader, payload: &[u8], now: Instant) {
+        let Some(tunnel) = self.tunnels.get(&id) else {
+            return;
+        };
+        let (Some(packet), Some(remote)) = (packet::udp_packet(header, payload), tunnel.handle.endpoint())
+        else {
+            self.counters.count("packet-not-sendable");
+            return;
+        };
+        let handle = Arc::clone(&tunnel.handle);
+        let datagram = match handle.seal(now, Class::Control, &packet, &mut self.scratch).0 {
+            Sealed::Datagram(datagram) | Sealed::Handshake(datagram) => datagram.to_vec(),
+            Sealed::Nothing => return,
+        };
+        self.transmit(remote, datagram);
+    }
+
+    /// Lets every session renew its keys. Those that have none yet are dialled at our own pace.
+    pub(super) fn tick_sessions(&mut self, now: Instant) {
+        self.factory.tick(now);
+        let handles: Vec<_> = self
+            .tunnels
+            .values()
+            .filter(|t| t.phase != Phase::Dialling)
+            .map(|t| Arc::clone(&t.handle))
+            .collect();
+        for handle in handles {
+            if let Some(datagram) = handle.session().tick(now, &mut self.scratch)
+                && let Some(remote) = handle.endpoint()
+            {
+                let datagram = datagram.to_vec();
+                self.transmit(remote, datagram);
+            }
+        }
+        if !self.tunnels.is_empty() {
+            self.timers.set(Timer::Sessions, now + SESSION_TICK);
+        }
+    }
+}
