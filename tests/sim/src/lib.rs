@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Deterministic simulation of a whole mesh.
+//!
+//! A [`World`] holds real [`osier_proto::Node`]s with the `plain` session engine, the real packet path
+//! ([`osier_dataplane::Forwarder`]), an [`underlay`] of links with latency, loss, reordering, partitions and NATs,
+//! and a stand-in [`registry`]. Time is virtual and jumps to the earliest event. A world is built from options and
+//! a seed, which determine everything: [`World::trace_hash`] covers every event, so two runs can be compared.
+//!
+//! At every change of a forwarding table the world follows the next hops for the changed prefixes through the
+//! tables of all live nodes; a loop is recorded in [`World::violations`].
+
+pub mod check;
+mod host;
+mod random;
+pub mod registry;
+pub mod soak;
+pub mod underlay;
+mod world;
+
+pub use host::{Host, HostId, HostOptions, NatOptions, Traffic};
+pub use world::{Options, Probe, World};

@@ -1,0 +1,129 @@
+//! What must hold: no forwarding loops ever, and everybody reachable when it is possible.
+
+use crate::{HostId, World, underlay};
+use core::net::Ipv6Addr;
+use osier_proto::{IpNet, fib::Hop, tunnel::TunnelId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a packet would not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    Down(HostId),
+    NoRoute(HostId),
+    /// The tunnel that the table points to is not there, not open at both ends, or its link is down.
+    Tunnel(HostId, HostId),
+    Loop(HostId),
+}
+
+impl World {
+    /// The hosts a packet passes, both ends included, as the tables stand now; or where it gets stuck.
+    pub fn path(&self, from: HostId, to: HostId) -> Result<Vec<HostId>, Broken> {
+        let destination = self.host(to).address();
+        let mut path = vec![from];
+        loop {
+            let here = path[path.len() - 1];
+            match self.next_hop(here, destination)? {
+                None => return Ok(path),
+                Some(next) if path.contains(&next) => return Err(Broken::Loop(next)),
+                Some(next) => path.push(next),
+            }
+        }
+    }
+
+    /// Ordered pairs of the given hosts that cannot reach each other as the tables stand now.
+    pub fn unreachable(&self, hosts: &[HostId]) -> Vec<(HostId, HostId, Broken)> {
+        let mut broken = Vec::new();
+        for &to in hosts {
+            let destination = self.host(to).address();
+            // What is known about hosts on paths to this destination.
+            let mut fate: BTreeMap<HostId, Result<(), Broken>> = BTreeMap::new();
+            for &from in hosts {
+                let mut path = Vec::new();
+                let mut here = from;
+                let verdict = loop {
+                    if let Some(known) = fate.get(&here) {
+                        break *known;
+                    }
+                    if path.contains(&here) {
+                        break Err(Broken::Loop(here));
+                    }
+                    path.push(here);
+                    match self.next_hop(here, destination) {
+                        Ok(Some(next)) => here = next,
+                        Ok(None) => break Ok(()),
+                        Err(why) => break Err(why),
+                    }
+                };
+                path.into_iter().for_each(|host| {
+                    fate.insert(host, verdict);
+                });
+                if let Err(why) = verdict {
+                    broken.push((from, to, why));
+                }
+            }
+        }
+        broken
+    }
+
+    /// Whether all live hosts reach each other as the tables stand now.
+    pub fn all_reachable(&self) -> bool {
+        self.unreachable(&self.running()).is_empty()
+    }
+
+    /// Follows the table of `here`; `None` when the packet has arrived.
+    fn next_hop(&self, here: HostId, destination: Ipv6Addr) -> Result<Option<HostId>, Broken> {
+        let host = self.host(here);
+        if !host.is_running() {
+            return Err(Broken::Down(here));
+        }
+        let tunnel = match host.snapshot.fib.lookup(destination) {
+            Some(Hop::Local) => return Ok(None),
+            Some(Hop::Tunnel(tunnel)) => tunnel,
+            Some(Hop::Unreachable) | None => return Err(Broken::NoRoute(here)),
+        };
+        let next = self.peer(here, tunnel).ok_or(Broken::Tunnel(here, here))?;
+        let endpoint = host.snapshot.tunnels.get(&tunnel).and_then(|t| t.endpoint());
+        let arrives = endpoint.is_some_and(|e| {
+            underlay::host_of(e.ip()) == Some(next) && self.port_leads_in(next, here, e.port())
+        });
+        if !arrives || !self.underlay.connected(here, next) || !self.open_between(here, tunnel, next) {
+            return Err(Broken::Tunnel(here, next));
+        }
+        Ok(Some(next))
+    }
+
+    /// Whether both ends hold an open tunnel with each other.
+    fn open_between(&self, here: HostId, tunnel: TunnelId, next: HostId) -> bool {
+        let key = self.host(here).certificate.tunnel_key;
+        let ours = self.host(here).snapshot.tunnels.get(&tunnel);
+        let back = self
+            .host(next)
+            .snapshot
+            .tunnels
+            .values()
+            .any(|t| t.is_open() && t.session().peer() == key);
+        self.host(next).is_running() && ours.is_some_and(|t| t.is_open()) && back
+    }
+
+    /// Follows the next hops for a prefix from a host whose table has just changed, whatever the state of links.
+    pub(crate) fn find_loop(&self, start: HostId, prefix: IpNet) -> Option<Vec<HostId>> {
+        let IpNet::V6(net) = prefix else { return None };
+        let mut seen = BTreeSet::from([start]);
+        let mut path = vec![start];
+        let mut here = start;
+        loop {
+            let Some(Hop::Tunnel(tunnel)) = self.host(here).snapshot.fib.lookup(net.addr()) else {
+                return None;
+            };
+            let next = self.peer(here, tunnel)?;
+            if !self.open_between(here, tunnel, next) {
+                return None;
+            }
+            path.push(next);
+            if !seen.insert(next) {
+                return Some(path);
+            }
+            here = next;
+        }
+    }
+}

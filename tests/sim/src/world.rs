@@ -1,0 +1,697 @@
+//! The event loop: virtual time, hosts, and everything that passes between them.
+
+use crate::{
+    Host, HostId, HostOptions, NatOptions, Traffic,
+    host::Disk,
+    random::{self, Random},
+    registry::Registry,
+    underlay::{self, LinkOptions, Nat, Underlay},
+};
+use core::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+use osier_dataplane::{Action, Forwarder};
+use osier_proto::{
+    Instant, Node, Snapshot,
+    identity::{SecretKeys, TunnelKey},
+    node::{Command, Config, Engine, Event, ProbeOutcome, Request},
+    revocation::RevocationList,
+    tunnel::TunnelId,
+    wallclock::UnixTime,
+};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
+};
+
+/// Civil time at the beginning of every world.
+const EPOCH: u64 = 1_790_000_000;
+/// Round trip to the registry.
+const REGISTRY_RTT: Duration = Duration::from_millis(60);
+/// How long a node waits for a registry that is not there.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(3);
+/// The port everybody listens on.
+const PORT: u16 = 6000;
+/// Inputs that one host may cause for itself in one instant before it counts as an endless loop.
+const MAX_ROUNDS: usize = 10_000;
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub seed: u64,
+    pub links: LinkOptions,
+}
+
+/// An echo request sent through the mesh.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    pub from: HostId,
+    pub to: HostId,
+    pub sent: Instant,
+    pub answered: Option<Instant>,
+    /// The last answer that was an ICMPv6 error.
+    pub error: Option<ProbeOutcome>,
+}
+
+#[derive(Debug)]
+enum Happening {
+    Datagram {
+        to: SocketAddr,
+        from: SocketAddr,
+        sender: HostId,
+        bytes: Vec<u8>,
+    },
+    Wake(HostId, u32),
+    Registry(HostId, u32, RegistryReply),
+}
+
+#[derive(Debug)]
+enum RegistryReply {
+    Unreachable,
+    Done,
+    Run(Box<Command>),
+}
+
+struct Scheduled {
+    at: Instant,
+    number: u64,
+    happening: Happening,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+impl Eq for Scheduled {}
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+pub struct World {
+    seed: u64,
+    now: Instant,
+    queue: BinaryHeap<Reverse<Scheduled>>,
+    next_number: u64,
+    random: Random,
+    hosts: Vec<Host>,
+    by_key: BTreeMap<TunnelKey, HostId>,
+    pub underlay: Underlay,
+    pub registry: Registry,
+    trace: blake3::Hasher,
+    events: u64,
+    /// Invariants that were broken, with when and how.
+    pub violations: Vec<String>,
+    pub probes: BTreeMap<u64, Probe>,
+    next_probe: u64,
+    /// What nodes told their operators, newest last.
+    pub log: Vec<(Instant, HostId, Event)>,
+    out: Vec<u8>,
+}
+
+impl core::fmt::Debug for World {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("World")
+            .field("now", &self.now)
+            .field("hosts", &self.hosts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl World {
+    pub fn new(options: Options) -> Self {
+        Self {
+            seed: options.seed,
+            now: Instant::ZERO + Duration::from_secs(1),
+            queue: BinaryHeap::new(),
+            next_number: 0,
+            random: Random::new(options.seed, "world"),
+            hosts: Vec::new(),
+            by_key: BTreeMap::new(),
+            underlay: Underlay::new(options.seed, options.links),
+            registry: Registry::new(random::derive(options.seed, "root", &[])),
+            trace: blake3::Hasher::new(),
+            events: 0,
+            violations: Vec::new(),
+            probes: BTreeMap::new(),
+            next_probe: 0,
+            log: Vec::new(),
+            out: vec![0; 65_535],
+        }
+    }
+
+    // What there is.
+
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub fn host(&self, id: HostId) -> &Host {
+        &self.hosts[id.0 as usize]
+    }
+
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> + '_ {
+        self.hosts.iter()
+    }
+
+    pub fn running(&self) -> Vec<HostId> {
+        self.hosts
+            .iter()
+            .filter(|h| h.is_running())
+            .map(|h| h.id)
+            .collect()
+    }
+
+    /// The host at the other end of a tunnel.
+    pub fn peer(&self, host: HostId, tunnel: TunnelId) -> Option<HostId> {
+        let handle = self.host(host).snapshot.tunnels.get(&tunnel)?;
+        self.by_key.get(&handle.session().peer()).copied()
+    }
+
+    /// Events so far.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// BLAKE3 over every event so far: time, host and content.
+    pub fn trace_hash(&self) -> String {
+        self.trace.finalize().to_hex().to_string()
+    }
+
+    /// For choices that the test itself makes.
+    pub fn choose(&mut self, hosts: &[HostId], count: usize) -> Vec<HostId> {
+        self.random.sample(hosts, count)
+    }
+
+    // What can be done to it.
+
+    /// Enrols a host; it does not run yet.
+    pub fn add_host(&mut self, options: HostOptions) -> HostId {
+        let id = HostId(self.hosts.len() as u32);
+        let mut entropy = [0; 64];
+        entropy[..32].copy_from_slice(&random::derive(self.seed, "signing key", &[id.0.into()]));
+        entropy[32..].copy_from_slice(&random::derive(self.seed, "tunnel key", &[id.0.into()]));
+        let keys = Arc::new(SecretKeys::from_entropy(entropy));
+        let now = self.wall_clock();
+        let certificate = self.registry.certify(&keys, id.0, now);
+        self.by_key.insert(certificate.tunnel_key, id);
+        let nat = match options.nat {
+            NatOptions::None => None,
+            NatOptions::Restricted => Some(Nat::new(id, false)),
+            NatOptions::Mapped => Some(Nat::new(id, true)),
+        };
+        let inside = Ipv4Addr::new(192, 168, 1, 2).into();
+        let ip = if nat.is_some() {
+            inside
+        } else {
+            underlay::public_ip(id)
+        };
+        let snapshot = Snapshot::new(
+            certificate.address(),
+            certificate.prefixes.clone(),
+            self.registry.network().prefix,
+        );
+        self.hosts.push(Host {
+            id,
+            options,
+            keys,
+            certificate,
+            disk: Disk::default(),
+            nat,
+            socket: SocketAddr::new(ip, PORT),
+            boot: 0,
+            node: None,
+            forwarder: Forwarder::new(),
+            snapshot: Arc::new(snapshot),
+            wake: None,
+            traffic: Traffic::default(),
+            table_changes: 0,
+            delivered: 0,
+            wakes: BTreeMap::new(),
+            stopped: None,
+        });
+        id
+    }
+
+    pub fn add_hosts(&mut self, count: usize, options: &HostOptions) -> Vec<HostId> {
+        (0..count).map(|_| self.add_host(options.clone())).collect()
+    }
+
+    /// Starts a host with what is on its disk.
+    pub fn start(&mut self, id: HostId) {
+        let now = self.now;
+        let wall_clock = self.wall_clock();
+        let network = self.registry.network().clone();
+        let seed = self.seed;
+        let host = &mut self.hosts[id.0 as usize];
+        host.boot += 1;
+        let config = Config {
+            keys: Arc::clone(&host.keys),
+            certificate: host.certificate.clone(),
+            network,
+            revocations: host.disk.revocations.clone(),
+            bundles: host.disk.bundles.clone(),
+            mesh: host.options.mesh.clone(),
+            engine: Engine::Plain,
+            seqno: host.disk.seqno.wrapping_add(1),
+            wall_clock,
+            record_sequence: host.disk.record_sequence,
+        };
+        let node_seed = random::derive(seed, "node", &[id.0.into(), host.boot.into()]);
+        let mut node = Node::new(config, node_seed, now).expect("a certificate of this network");
+        node.handle_network_change(vec![host.socket], now);
+        if let Some(nat) = host.nat.as_ref().filter(|n| n.mapped) {
+            node.handle_mapping(Some(nat.external()), now);
+        }
+        host.forwarder = Forwarder::new();
+        host.node = Some(node);
+        host.wake = None;
+        host.stopped = None;
+        self.record(b"start", id, &[]);
+        self.pump(id);
+    }
+
+    /// Starts hosts one after the other, `apart` from each other.
+    pub fn start_all(&mut self, hosts: &[HostId], apart: Duration) {
+        for &host in hosts {
+            self.start(host);
+            self.run_for(apart);
+        }
+    }
+
+    /// The host is gone without a word.
+    pub fn kill(&mut self, id: HostId) {
+        self.record(b"kill", id, &[]);
+        let host = &mut self.hosts[id.0 as usize];
+        host.node = None;
+        host.wake = None;
+    }
+
+    /// Begins a planned stop; [`Host::stopped`] tells when it is complete.
+    pub fn stop(&mut self, id: HostId) {
+        self.record(b"stop", id, &[]);
+        self.command(id, Command::Stop);
+    }
+
+    pub fn command(&mut self, id: HostId, command: Command) {
+        let now = self.now;
+        if let Some(node) = &mut self.hosts[id.0 as usize].node {
+            node.handle_command(command, now);
+            self.pump(id);
+        }
+    }
+
+    /// Revokes a host's certificate; `told` hear it from the registry, everybody else by gossip.
+    pub fn revoke(&mut self, id: HostId, told: &[HostId]) {
+        self.record(b"revoke", id, &[]);
+        let list: RevocationList = self.registry.revoke(self.host(id).certificate.node);
+        for &host in told {
+            let command = Box::new(Command::SetRevocations(list.clone()));
+            let boot = self.host(host).boot;
+            self.schedule(
+                self.now + REGISTRY_RTT,
+                Happening::Registry(host, boot, RegistryReply::Run(command)),
+            );
+        }
+    }
+
+    /// Sends an echo request through the mesh; see [`World::probes`].
+    pub fn probe(&mut self, from: HostId, to: HostId) -> u64 {
+        let id = self.next_probe;
+        self.next_probe += 1;
+        self.probes.insert(
+            id,
+            Probe {
+                from,
+                to,
+                sent: self.now,
+                answered: None,
+                error: None,
+            },
+        );
+        let target = self.host(to).address();
+        self.command(
+            from,
+            Command::Probe {
+                id,
+                target,
+                hop_limit: 64,
+                payload: 32,
+            },
+        );
+        id
+    }
+
+    // Time.
+
+    /// Runs until `time` has passed.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.queue.peek().is_some_and(|e| e.0.at <= end) {
+            self.step();
+        }
+        self.now = end;
+    }
+
+    /// Runs until the condition holds, which is looked at every `every`; how long it took, or `None` if it does
+    /// not within `limit`.
+    pub fn run_until(
+        &mut self,
+        limit: Duration,
+        every: Duration,
+        mut condition: impl FnMut(&mut Self) -> bool,
+    ) -> Option<Duration> {
+        let start = self.now;
+        loop {
+            if condition(self) {
+                return Some(self.now.saturating_since(start));
+            }
+            if self.now.saturating_since(start) >= limit {
+                return None;
+            }
+            self.run_for(every);
+        }
+    }
+
+    fn step(&mut self) {
+        let Some(Reverse(Scheduled { at, happening, .. })) = self.queue.pop() else {
+            return;
+        };
+        self.now = at;
+        match happening {
+            Happening::Datagram {
+                to,
+                from,
+                sender,
+                bytes,
+            } => self.arrive(sender, from, to, bytes),
+            Happening::Wake(id, boot) => {
+                let host = &mut self.hosts[id.0 as usize];
+                // An earlier one may have been scheduled since, and that has superseded this one.
+                if host.boot != boot || host.wake != Some(at) {
+                    return;
+                }
+                host.wake = None;
+                if let Some(node) = &mut host.node {
+                    node.handle_timeout(at);
+                    self.record(b"wake", id, &[]);
+                    self.pump(id);
+                }
+            }
+            Happening::Registry(id, boot, reply) => {
+                let host = &mut self.hosts[id.0 as usize];
+                let Some(node) = host.node.as_mut().filter(|_| host.boot == boot) else {
+                    return;
+                };
+                match reply {
+                    RegistryReply::Unreachable => node.handle_registry(Err("no answer".into()), at),
+                    RegistryReply::Done => node.handle_registry(Ok(()), at),
+                    RegistryReply::Run(command) => {
+                        node.handle_registry(Ok(()), at);
+                        node.handle_command(*command, at);
+                    }
+                }
+                self.record(b"registry", id, &[]);
+                self.pump(id);
+            }
+        }
+    }
+
+    fn schedule(&mut self, at: Instant, happening: Happening) {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.queue.push(Reverse(Scheduled {
+            at,
+            number,
+            happening,
+        }));
+    }
+
+    fn record(&mut self, kind: &[u8], host: HostId, content: &[u8]) {
+        self.events += 1;
+        self.trace.update(kind);
+        self.trace.update(&self.now.as_micros().to_le_bytes());
+        self.trace.update(&host.0.to_le_bytes());
+        self.trace.update(&(content.len() as u64).to_le_bytes());
+        self.trace.update(content);
+    }
+
+    fn wall_clock(&self) -> UnixTime {
+        UnixTime(EPOCH + self.now.as_micros() / 1_000_000)
+    }
+
+    // Datagrams.
+
+    fn send(&mut self, id: HostId, to: SocketAddr, bytes: Vec<u8>) {
+        let now = self.now;
+        let host = &mut self.hosts[id.0 as usize];
+        host.traffic.sent_datagrams += 1;
+        host.traffic.sent_octets += on_the_wire(&bytes);
+        let from = match &mut host.nat {
+            Some(nat) => nat.outgoing(to, now),
+            None => host.socket,
+        };
+        let Some(receiver) = underlay::host_of(to.ip()).filter(|r| (r.0 as usize) < self.hosts.len()) else {
+            return;
+        };
+        let link = self.underlay.link(id, receiver);
+        let lost = self.random.chance(link.loss);
+        if lost || receiver == id || !self.underlay.connected(id, receiver) {
+            return;
+        }
+        let late = self.random.up_to(self.underlay.jitter());
+        self.schedule(
+            now + link.latency + late,
+            Happening::Datagram {
+                to,
+                from,
+                sender: id,
+                bytes,
+            },
+        );
+    }
+
+    /// Whether a datagram from one host to a port of another's public address gets to its socket.
+    pub(crate) fn port_leads_in(&self, to: HostId, from: HostId, port: u16) -> bool {
+        let host = self.host(to);
+        match &host.nat {
+            Some(nat) => nat.admits(underlay::public_ip(from), port, self.now),
+            None => port == host.socket.port(),
+        }
+    }
+
+    fn arrive(&mut self, sender: HostId, from: SocketAddr, to: SocketAddr, mut bytes: Vec<u8>) {
+        let Some(id) = underlay::host_of(to.ip()) else {
+            return;
+        };
+        if !self.host(id).is_running() || !self.port_leads_in(id, sender, to.port()) {
+            return;
+        }
+        self.record(b"datagram", id, &bytes);
+        let now = self.now;
+        let host = &mut self.hosts[id.0 as usize];
+        host.traffic.received_datagrams += 1;
+        host.traffic.received_octets += on_the_wire(&bytes);
+        let Some(node) = &mut host.node else { return };
+        let action = host
+            .forwarder
+            .from_network(&host.snapshot, from, &mut bytes, &mut self.out, now);
+        let mut send = None;
+        match action {
+            Action::Send { remote, datagram } => send = Some((remote, datagram.to_vec())),
+            Action::Deliver(_) => host.delivered += 1,
+            Action::ControlDatagram(datagram) => node.handle_datagram(from, datagram, now),
+            Action::ControlPacket(tunnel, packet) => node.handle_tunnel_packet(tunnel, packet, now),
+            Action::Probe(packet) => node.handle_probe_packet(packet, now),
+            Action::Drop(_) | Action::Nothing => {}
+        }
+        while let Some(activity) = host.forwarder.poll_activity() {
+            node.handle_activity(activity, now);
+        }
+        if let Some((remote, datagram)) = send {
+            self.send(id, remote, datagram);
+        }
+        self.pump(id);
+    }
+
+    /// A packet that the node originates.
+    fn originate(&mut self, id: HostId, mut packet: Vec<u8>) {
+        let now = self.now;
+        let host = &mut self.hosts[id.0 as usize];
+        let Some(node) = &mut host.node else { return };
+        let action = host
+            .forwarder
+            .from_tun(&host.snapshot, &mut packet, &mut self.out, now);
+        let mut send = None;
+        match action {
+            Action::Send { remote, datagram } => send = Some((remote, datagram.to_vec())),
+            Action::Deliver(_) => host.delivered += 1,
+            Action::Probe(packet) => node.handle_probe_packet(packet, now),
+            Action::ControlDatagram(_) | Action::ControlPacket(..) | Action::Drop(_) | Action::Nothing => {}
+        }
+        while let Some(activity) = host.forwarder.poll_activity() {
+            node.handle_activity(activity, now);
+        }
+        if let Some((remote, datagram)) = send {
+            self.send(id, remote, datagram);
+        }
+    }
+
+    // The node's outputs.
+
+    /// Drains everything a node wants done, until it wants nothing more.
+    fn pump(&mut self, id: HostId) {
+        for _ in 0..MAX_ROUNDS {
+            if !self.pump_once(id) {
+                self.schedule_wake(id);
+                return;
+            }
+        }
+        self.violations
+            .push(format!("{:?}: {id:?} does not come to rest", self.now));
+    }
+
+    fn pump_once(&mut self, id: HostId) -> bool {
+        let mut busy = false;
+        while let Some(snapshot) = self.node_mut(id).and_then(Node::poll_fib_change) {
+            busy = true;
+            self.publish(id, &snapshot);
+        }
+        while let Some(transmit) = self.node_mut(id).and_then(Node::poll_transmit) {
+            busy = true;
+            self.send(id, transmit.remote, transmit.datagram);
+        }
+        while let Some(packet) = self.node_mut(id).and_then(Node::poll_packet) {
+            busy = true;
+            self.originate(id, packet);
+        }
+        while let Some(request) = self.node_mut(id).and_then(Node::poll_request) {
+            busy = true;
+            self.request(id, request);
+        }
+        while let Some(event) = self.node_mut(id).and_then(Node::poll_event) {
+            busy = true;
+            self.tell(id, event);
+        }
+        busy
+    }
+
+    fn node_mut(&mut self, id: HostId) -> Option<&mut Node> {
+        self.hosts[id.0 as usize].node.as_mut()
+    }
+
+    fn publish(&mut self, id: HostId, snapshot: &Snapshot) {
+        let host = &mut self.hosts[id.0 as usize];
+        // There is no kernel behind the node.
+        let snapshot = Snapshot {
+            answers_echo: true,
+            ..snapshot.clone()
+        };
+        let changes = snapshot.fib.changes_since(&host.snapshot.fib);
+        host.snapshot = Arc::new(snapshot);
+        host.table_changes += changes.len() as u64;
+        for prefix in changes {
+            if let Some(path) = self.find_loop(id, prefix) {
+                self.violations
+                    .push(format!("{:?}: loop for {prefix}: {path:?}", self.now));
+            }
+        }
+    }
+
+    fn schedule_wake(&mut self, id: HostId) {
+        let now = self.now;
+        let host = &mut self.hosts[id.0 as usize];
+        let Some((at, reason)) = host.node.as_ref().and_then(Node::poll_timeout) else {
+            return;
+        };
+        // Time moves even for a node that always finds something overdue.
+        let at = at.max(now + Duration::from_micros(1));
+        if host.wake.is_some_and(|wake| wake <= at && wake >= now) {
+            return;
+        }
+        host.wake = Some(at);
+        *host.wakes.entry(reason).or_default() += 1;
+        let boot = host.boot;
+        self.schedule(at, Happening::Wake(id, boot));
+    }
+
+    fn request(&mut self, id: HostId, request: Request) {
+        let host = &mut self.hosts[id.0 as usize];
+        let boot = host.boot;
+        let node = host.node.as_ref();
+        let reply = match request {
+            Request::SaveCache => {
+                host.disk.bundles = node.map(Node::bundles).unwrap_or_default();
+                return;
+            }
+            Request::SaveSeqno(seqno) => {
+                host.disk.seqno = seqno;
+                return;
+            }
+            Request::SaveRevocations => {
+                host.disk.revocations = node.and_then(Node::revocations).cloned();
+                return;
+            }
+            _ if !self.registry.reachable => {
+                let at = self.now + REGISTRY_TIMEOUT;
+                return self.schedule(at, Happening::Registry(id, boot, RegistryReply::Unreachable));
+            }
+            Request::Publish(bundle) => {
+                host.disk.record_sequence = bundle.record.sequence;
+                self.registry.publish(bundle);
+                RegistryReply::Done
+            }
+            Request::FetchDirectory => {
+                let bundles = self.registry.sample(&mut self.random);
+                RegistryReply::Run(Box::new(Command::AddBundles(bundles)))
+            }
+            Request::Renew => {
+                let keys = Arc::clone(&host.keys);
+                let now = self.wall_clock();
+                let certificate = self.registry.certify(&keys, id.0, now);
+                self.hosts[id.0 as usize].certificate = certificate.clone();
+                RegistryReply::Run(Box::new(Command::SetCertificate(certificate)))
+            }
+        };
+        self.schedule(self.now + REGISTRY_RTT, Happening::Registry(id, boot, reply));
+    }
+
+    fn tell(&mut self, id: HostId, event: Event) {
+        let now = self.now;
+        match &event {
+            Event::ProbeReply {
+                id: probe, outcome, ..
+            } => {
+                if let Some(probe) = self.probes.get_mut(probe) {
+                    match outcome {
+                        ProbeOutcome::Echo => probe.answered = Some(now),
+                        error => probe.error = Some(error.clone()),
+                    }
+                }
+                return;
+            }
+            Event::RouteChanged { .. } => return,
+            Event::Stopped => {
+                let host = &mut self.hosts[id.0 as usize];
+                host.stopped = Some(now);
+                host.node = None;
+                host.wake = None;
+            }
+            _ => {}
+        }
+        self.log.push((now, id, event));
+    }
+}
+
+/// With the headers of UDP and IPv4.
+fn on_the_wire(datagram: &[u8]) -> u64 {
+    datagram.len() as u64 + 28
+}
