@@ -551,3 +551,36 @@ fn plain_sessions_renew_their_keys_and_survive_it() {
     assert!(a.tunnel(at_a).session().last_handshake(a.now) > first);
     assert_ne!(a.now, Instant::ZERO);
 }
+
+#[test]
+fn no_packet_makes_the_forwarder_panic() {
+    let (mut a, mut b, at_a, _) = pair(Engine::Plain);
+    b.snapshot.answers_echo = true;
+    let template = echo(address(1), address(2), 64, &PROBE_MAGIC);
+    let mut state = 1u64;
+    for round in 0..20_000u32 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(u64::from(round));
+        let mut packet = template.clone();
+        // A wrong octet, and any length, which the header may or may not agree with.
+        let at = (state >> 33) as usize % packet.len();
+        packet[at] ^= (state >> 48) as u8;
+        packet.truncate((state >> 20) as usize % (packet.len() + 1));
+        if round % 2 == 0 && packet.len() >= 40 {
+            let payload = (packet.len() - 40) as u16;
+            packet[4..6].copy_from_slice(&payload.to_be_bytes());
+        }
+        a.send(&packet);
+        let mut out = [0; 300];
+        let class = osier_proto::snapshot::Class::Own;
+        let (sealed, _) = a.tunnel(at_a).seal(a.now, class, &packet, &mut out);
+        let osier_proto::tunnel::Sealed::Datagram(datagram) = sealed else {
+            panic!("no keys")
+        };
+        b.receive(a.socket, datagram);
+        b.receive(a.socket, &packet);
+        a.activities();
+        b.activities();
+    }
+}
