@@ -123,6 +123,8 @@ pub(crate) struct Neighbour {
     pub(crate) routes: BTreeSet<Key>,
     /// When it last got our full table.
     pub(crate) last_dump: Option<Instant>,
+    /// Updates in a row that it never acknowledged, however often sent.
+    pub(crate) unheard: u8,
 }
 
 impl Neighbour {
@@ -139,6 +141,7 @@ impl Neighbour {
             created: now,
             routes: BTreeSet::new(),
             last_dump: None,
+            unheard: 0,
         }
     }
 

@@ -23,6 +23,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_secs(5);
 /// Between questions that only improve a route we have.
 const IMPROVE_GAP: Duration = Duration::from_secs(2);
+/// The same, when the improvement is small.
+const SMALL_GAIN_GAP: Duration = Duration::from_secs(300);
 /// Neighbours asked at once, and askers remembered, for one prefix and router-id.
 const MAX_TARGETS: usize = 3;
 const MAX_ASKERS: usize = 64;
@@ -33,20 +35,11 @@ impl Speaker {
         let Some(entry) = self.table.get_mut(&key) else {
             return;
         };
-        let starving = match &entry.selected {
-            Selection::Own => return,
-            Selection::Via { .. } => false,
-            Selection::Nothing | Selection::Held { .. } => true,
-        };
-        let wanted = if starving {
-            entry.missing()
-        } else {
-            entry.improvable()
-        };
+        let wanted = entry.wanted(now);
         if wanted.is_empty() {
             return;
         }
-        if !starving {
+        if matches!(entry.selected, Selection::Via { .. }) {
             if let Some(again) = entry
                 .asked_at
                 .map(|at| at + IMPROVE_GAP)
@@ -139,9 +132,12 @@ impl Speaker {
             return;
         };
         let before = entry.requests.len();
-        entry
-            .requests
-            .retain(|_, request| request.tries_left > 0 || request.next > now);
+        // Of our own questions only those are repeated whose answer would still help.
+        let wanted: BTreeSet<RouterId> = entry.wanted(now).into_iter().map(|(id, ..)| id).collect();
+        entry.requests.retain(|id, request| {
+            let helps = !request.askers.is_empty() || wanted.contains(id);
+            request.next > now || (request.tries_left > 0 && helps)
+        });
         self.pending_requests -= before - entry.requests.len();
         let mut repeat = Vec::new();
         for (router_id, request) in entry
@@ -294,6 +290,15 @@ impl Entry {
         }
     }
 
+    /// What a newer seqno would help with.
+    fn wanted(&self, now: Instant) -> Vec<Wanted> {
+        match &self.selected {
+            Selection::Own => Vec::new(),
+            Selection::Via { .. } => self.improvable(now),
+            Selection::Nothing | Selection::Held { .. } => self.missing(),
+        }
+    }
+
     /// With nothing selected: every router-id that some neighbour can reach, though unfeasibly for us.
     fn missing(&self) -> Vec<Wanted> {
         let mut routes: Vec<_> = self
@@ -315,7 +320,7 @@ impl Entry {
 
     /// With a route in use: the neighbour it leads through when that says something unfeasible about it
     /// (3.8.2.2), and the best unfeasible route that is clearly better.
-    fn improvable(&self) -> Vec<Wanted> {
+    fn improvable(&self, now: Instant) -> Vec<Wanted> {
         let Some((current, used)) = self.selected_route() else {
             return Vec::new();
         };
@@ -326,10 +331,15 @@ impl Entry {
                     .map(|seqno| (used.router_id, seqno, vec![current])),
             );
         }
+        // A small gain is worth a question now and then, so that the shortest path is found in the end.
+        let patient = self.asked_at.is_none_or(|at| now >= at + SMALL_GAIN_GAP);
         let better = self
             .routes
             .iter()
-            .filter(|(from, route)| **from != current && clearly_better(route.metric, used.metric))
+            .filter(|(from, route)| {
+                **from != current
+                    && (clearly_better(route.metric, used.metric) || (patient && route.metric < used.metric))
+            })
             .filter(|(_, route)| !self.is_feasible(route))
             .min_by_key(|(from, route)| (route.metric, **from));
         if let Some((from, route)) = better {

@@ -28,8 +28,9 @@ const DUMP_GAP: Duration = Duration::from_millis(300);
 const DUMP_GAP_PER_PREFIX: Duration = Duration::from_micros(100);
 /// Copies of an update on a link with too many members to ask for acknowledgments.
 const BLIND_COPIES: u8 = 2;
-/// Pause after the last copy that was not acknowledged.
+/// Pause after the last copy that was not acknowledged, doubling with each such case in a row.
 const GIVE_UP: Duration = Duration::from_secs(1);
+const MAX_GIVE_UPS: u8 = 4;
 /// Room that a packet should still have for an update when its acknowledgment is asked for.
 const ROOM: usize = 64;
 
@@ -161,6 +162,7 @@ impl Speaker {
     pub(super) fn send_wildcard_retractions(&mut self) {
         for (id, interface) in &mut self.interfaces {
             interface.output.queues.clear();
+            interface.output.unacked.clear();
             let mut builder = Builder::new(interface.packet_limit(), interface.config.link_local);
             builder.update(&wire::Update {
                 prefix: None,
@@ -416,6 +418,9 @@ impl Speaker {
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
+        if let Some(neighbour) = interface.neighbours.get_mut(&src) {
+            neighbour.unheard = 0;
+        }
         let Some(unacked) = interface.output.unacked.get_mut(&opaque) else {
             return;
         };
@@ -461,6 +466,7 @@ impl Speaker {
             .unacked
             .extract_if(.., |_, unacked| unacked.resend_at <= now);
         let due: Vec<Unacked> = due.map(|(_, unacked)| unacked).collect();
+        let tunnel = interface.config.point_to_point;
         self.timers.set(Timer::Resend(id), interface.output.next_resend());
         let at = self.urgent(now);
         for Unacked {
@@ -475,18 +481,17 @@ impl Speaker {
             }
             for address in awaiting {
                 // Whoever is down gets the whole table when it comes back.
-                if self
-                    .neighbour(id, address)
-                    .is_none_or(|neighbour| !neighbour.is_up())
-                {
+                let Some(neighbour) = self.neighbour_mut(id, address).filter(|n| n.is_up()) else {
                     continue;
-                }
+                };
                 if copies < MAX_COPIES {
                     self.enqueue_updates(id, Some(address), at, &keys, copies);
-                } else {
-                    // So much bad luck is rare. Later it gets everything anew, rather than miss something
-                    // until the next periodic update.
-                    self.enqueue(id, Some(address), now + GIVE_UP, |queue| {
+                } else if tunnel && neighbour.unheard < MAX_GIVE_UPS {
+                    // So much bad luck is rare, and the next periodic update may be far: it gets everything
+                    // anew. Only over tunnels, whose far end is known to acknowledge.
+                    let pause = GIVE_UP * (1 << neighbour.unheard);
+                    neighbour.unheard += 1;
+                    self.enqueue(id, Some(address), now + pause, |queue| {
                         queue.dump = Some(Dump {
                             after: None,
                             reliable: true,

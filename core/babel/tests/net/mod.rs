@@ -141,6 +141,15 @@ impl Net {
         self.fib[node].clear();
     }
 
+    /// Packets to and from a node that are still on their way are lost.
+    pub(crate) fn forget_packets_of(&mut self, node: usize) {
+        let links = &self.links;
+        self.wire.retain(|_, packet| {
+            let ends = links[packet.link].ends;
+            ends.0 != node && ends.1 != node
+        });
+    }
+
     pub(crate) fn with<T>(&mut self, node: usize, act: impl FnOnce(&mut Speaker, Instant) -> T) -> T {
         let now = self.now;
         let result = act(self.nodes[node].as_mut().unwrap(), now);

@@ -1,0 +1,528 @@
+//! Runs a case and writes down what the speaker does.
+
+use crate::case::{Action, Case, Kind, NeighbourSpec, PacketSpec, TlvSpec};
+use osier_babel::wire::{self, Builder, Centis, HEADER, Tlv};
+use osier_babel::{
+    Authority, Config, CostModel, Destination, Duration, Event, INFINITY, Instant, InterfaceConfig,
+    InterfaceId, Limits, MULTICAST, RouterId, Speaker, Target, Transmit, UpdateInfo, Verdict,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Runs a case to its end and returns the expected file's text.
+pub fn run(case: &Case) -> Result<String, String> {
+    let mut bench = Bench::new(case)?;
+    for (number, step) in case.steps.iter().enumerate() {
+        if let Some(at) = step.at {
+            bench.run_to(Instant::from_micros(at * 1000));
+        }
+        bench
+            .act(&step.action)
+            .map_err(|error| format!("step {}: {error}", number + 1))?;
+        bench.drain();
+    }
+    Ok(bench.log)
+}
+
+struct Bench<'a> {
+    case: &'a Case,
+    speaker: Speaker,
+    now: Instant,
+    /// Link-local addresses of our interfaces.
+    addresses: BTreeMap<u32, Ipv6Addr>,
+    neighbours: BTreeMap<(u32, Ipv6Addr), Neighbour>,
+    /// Acknowledgments that neighbours are about to send.
+    acks: BTreeSet<(Instant, (u32, Ipv6Addr), u16)>,
+    refused: Refused,
+    log: String,
+}
+
+struct Neighbour {
+    spec: NeighbourSpec,
+    seqno: u16,
+    next: Instant,
+}
+
+#[derive(Default)]
+struct Refused(Vec<RouterId>);
+
+impl Authority for Refused {
+    fn authorise(&mut self, update: &UpdateInfo) -> Verdict {
+        if self.0.contains(&update.router_id) {
+            Verdict::Refuse
+        } else {
+            Verdict::Accept
+        }
+    }
+}
+
+impl<'a> Bench<'a> {
+    fn new(case: &'a Case) -> Result<Self, String> {
+        let mut limits = Limits::default();
+        if let Some(limit) = case.speaker.neighbours_per_interface {
+            limits.neighbours_per_interface = limit;
+        }
+        if let Some(limit) = case.speaker.prefixes_per_neighbour {
+            limits.prefixes_per_neighbour = limit;
+        }
+        let config = Config {
+            router_id: router_id(&case.speaker.router_id)?,
+            seqno: case.speaker.seqno,
+            seed: case.speaker.seed,
+            limits,
+        };
+        Ok(Self {
+            case,
+            speaker: Speaker::new(config, Instant::ZERO),
+            now: Instant::ZERO,
+            addresses: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
+            acks: BTreeSet::new(),
+            refused: Refused::default(),
+            log: String::new(),
+        })
+    }
+
+    /// Lets time pass: timers fire and neighbours say Hello.
+    fn run_to(&mut self, end: Instant) {
+        loop {
+            let timer = self.speaker.poll_timeout().map(|(at, _)| at);
+            let hello = self
+                .neighbours
+                .iter()
+                .map(|(key, neighbour)| (neighbour.next, *key))
+                .min();
+            let ack = self.acks.first().copied();
+            let next = [timer, hello.map(|(at, _)| at), ack.map(|(at, ..)| at)]
+                .into_iter()
+                .flatten()
+                .min();
+            let Some(at) = next.filter(|at| *at <= end) else {
+                break;
+            };
+            self.now = self.now.max(at);
+            if timer == Some(at) {
+                self.speaker.handle_timeout(self.now);
+            } else if let Some((_, key)) = hello.filter(|(hello, _)| *hello == at) {
+                self.greet(key);
+            } else if let Some((_, key, opaque)) = self.acks.pop_first() {
+                let mut builder = Builder::new(1232, key.1);
+                builder.ack(opaque);
+                let dst = self.addresses.get(&key.0).copied().unwrap_or(MULTICAST);
+                self.deliver(key.0, key.1, dst, &builder.finish());
+            }
+            self.drain();
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn greet(&mut self, key: (u32, Ipv6Addr)) {
+        let own = self.addresses.get(&key.0).copied();
+        let Some(neighbour) = self.neighbours.get_mut(&key) else {
+            return;
+        };
+        let interval = Duration::from_millis(neighbour.spec.hello_ms);
+        let mut builder = Builder::new(1232, key.1);
+        builder.hello(
+            neighbour.spec.unicast,
+            neighbour.seqno,
+            Centis::promising(interval),
+        );
+        builder.ihu(
+            own.map(IpAddr::V6),
+            neighbour.spec.cost,
+            Centis::promising(interval * 3),
+        );
+        neighbour.seqno = neighbour.seqno.wrapping_add(1);
+        neighbour.next += interval;
+        let dst = own.filter(|_| neighbour.spec.unicast).unwrap_or(MULTICAST);
+        self.deliver(key.0, key.1, dst, &builder.finish());
+    }
+
+    fn deliver(&mut self, interface: u32, src: Ipv6Addr, dst: Ipv6Addr, payload: &[u8]) {
+        self.speaker.handle_packet(
+            InterfaceId(interface),
+            src,
+            dst,
+            payload,
+            &mut self.refused,
+            self.now,
+        );
+    }
+
+    fn act(&mut self, action: &Action) -> Result<(), String> {
+        let now = self.now;
+        let speaker = &mut self.speaker;
+        match action {
+            Action::Interface(spec) => {
+                self.addresses.insert(spec.id, spec.link_local);
+                let config = InterfaceConfig {
+                    cost_model: if spec.wired {
+                        CostModel::TwoOutOfThree
+                    } else {
+                        CostModel::Etx
+                    },
+                    rx_cost: spec.rx_cost,
+                    hello_interval: Duration::from_millis(spec.hello_ms),
+                    update_interval: Duration::from_millis(spec.update_ms),
+                    link_local: spec.link_local,
+                    ipv4: spec.ipv4,
+                    mtu: spec.mtu,
+                    split_horizon: spec.split_horizon,
+                    point_to_point: spec.point_to_point,
+                };
+                speaker.add_interface(InterfaceId(spec.id), config, now);
+            }
+            Action::RemoveInterface(id) => speaker.remove_interface(InterfaceId(*id), now),
+            Action::Announce { prefix, metric } => speaker.announce(*prefix, *metric, now),
+            Action::Withdraw(prefix) => speaker.withdraw(*prefix, now),
+            Action::LinkUsable { interface, usable } => {
+                speaker.set_link_usable(InterfaceId(*interface), *usable, now);
+            }
+            Action::HelloInterval { interface, ms } => {
+                speaker.set_hello_interval(InterfaceId(*interface), Duration::from_millis(*ms), now);
+            }
+            Action::RxCost { interface, cost } => speaker.set_rx_cost(InterfaceId(*interface), *cost, now),
+            Action::Penalty(penalty) => speaker.set_announce_penalty(*penalty, now),
+            Action::RetractAll {} => speaker.retract_all(now),
+            Action::RequestRoute { interface, prefix } => {
+                speaker.request_route(InterfaceId(*interface), *prefix, now);
+            }
+            Action::Refuse(id) => {
+                self.refused.0.push(router_id(id)?);
+                speaker.reauthorise(&mut self.refused, now);
+            }
+            Action::Neighbour(spec) => {
+                let key = (spec.interface, spec.address);
+                self.neighbours.insert(
+                    key,
+                    Neighbour {
+                        spec: spec.clone(),
+                        seqno: 1000,
+                        next: now,
+                    },
+                );
+                self.greet(key);
+            }
+            Action::Silence { interface, address } => {
+                self.neighbours.remove(&(*interface, *address));
+            }
+            Action::Packet(spec) => {
+                let dst = match self.addresses.get(&spec.interface) {
+                    Some(address) if spec.unicast => *address,
+                    _ => MULTICAST,
+                };
+                self.deliver(spec.interface, spec.from, dst, &payload(spec)?);
+            }
+            Action::Routes {} => self.log_routes(),
+            Action::Neighbours {} => self.log_neighbours(),
+            Action::Wait {} => {}
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        while let Some(event) = self.speaker.poll_event() {
+            if self.records(Kind::Event) {
+                self.line(&format!("event  {}", describe_event(&event)));
+            }
+        }
+        while let Some(transmit) = self.speaker.poll_transmit() {
+            self.log_transmit(&transmit);
+        }
+    }
+
+    fn records(&self, kind: Kind) -> bool {
+        self.case.record.is_empty() || self.case.record.contains(&kind)
+    }
+
+    fn line(&mut self, what: &str) {
+        let millis = self.now.as_micros() / 1000;
+        self.log.push_str(&format!("{millis:>7}  {what}\n"));
+    }
+
+    fn log_transmit(&mut self, transmit: &Transmit) {
+        let source = self
+            .addresses
+            .get(&transmit.interface.0)
+            .copied()
+            .unwrap_or(Ipv6Addr::UNSPECIFIED);
+        let to = match transmit.destination {
+            Destination::Multicast => "all".to_owned(),
+            Destination::Unicast(address) => address.to_string(),
+        };
+        for tlv in wire::parse(&transmit.payload, source).into_iter().flatten() {
+            if let Ok(Tlv::AckRequest { opaque, .. }) = tlv {
+                self.acknowledge(transmit, opaque);
+            }
+        }
+        let tlvs: Vec<String> = match wire::parse(&transmit.payload, source) {
+            Ok(tlvs) => tlvs
+                .filter(|tlv| tlv.as_ref().map_or(true, |tlv| self.records(kind(tlv))))
+                .map(|tlv| tlv.map_or_else(|error| format!("BAD TLV: {error}"), |tlv| describe(&tlv)))
+                .collect(),
+            Err(error) => vec![format!("BAD PACKET: {error}")],
+        };
+        if tlvs.is_empty() {
+            return;
+        }
+        self.line(&format!(
+            "send   {} octets on {} to {to}",
+            transmit.payload.len(),
+            transmit.interface.0
+        ));
+        for tlv in tlvs {
+            self.log.push_str(&format!("                {tlv}\n"));
+        }
+    }
+
+    /// All whom a packet reaches acknowledge it a millisecond later.
+    fn acknowledge(&mut self, transmit: &Transmit, opaque: u16) {
+        let at = self.now + Duration::from_millis(1);
+        for (key, neighbour) in &self.neighbours {
+            let reached = match transmit.destination {
+                Destination::Multicast => true,
+                Destination::Unicast(address) => address == key.1,
+            };
+            if reached && key.0 == transmit.interface.0 && !neighbour.spec.deaf {
+                self.acks.insert((at, *key, opaque));
+            }
+        }
+    }
+
+    fn log_routes(&mut self) {
+        let routes: Vec<String> = self
+            .speaker
+            .routes()
+            .map(|r| {
+                let marks = match (r.selected, r.feasible) {
+                    (true, _) => "selected",
+                    (false, true) => "feasible",
+                    (false, false) => "unfeasible",
+                };
+                format!(
+                    "route  {} from {} on {} origin {} seqno {} metric {} ({}) via {} {marks}",
+                    r.prefix,
+                    r.neighbour,
+                    r.interface.0,
+                    r.router_id,
+                    r.seqno,
+                    metric(r.metric),
+                    metric(r.reference_metric),
+                    r.next_hop
+                )
+            })
+            .collect();
+        if routes.is_empty() {
+            self.line("route  none");
+        }
+        routes.iter().for_each(|route| self.line(route));
+    }
+
+    fn log_neighbours(&mut self) {
+        let neighbours: Vec<String> = self
+            .speaker
+            .neighbours()
+            .map(|n| {
+                format!(
+                    "neighbour {} on {} cost {} (rx {}, tx {}) hellos {:016b}",
+                    n.address,
+                    n.interface.0,
+                    metric(n.cost),
+                    metric(n.rx_cost),
+                    metric(n.tx_cost),
+                    n.hello_history
+                )
+            })
+            .collect();
+        if neighbours.is_empty() {
+            self.line("neighbour none");
+        }
+        neighbours.iter().for_each(|neighbour| self.line(neighbour));
+    }
+}
+
+fn payload(spec: &PacketSpec) -> Result<Vec<u8>, String> {
+    if let Some(payload) = &spec.payload {
+        return octets(payload);
+    }
+    let mut body = Vec::new();
+    for tlv in &spec.tlvs {
+        body.extend(encode(tlv, spec.from)?);
+    }
+    let length = u16::try_from(body.len()).map_err(|error| error.to_string())?;
+    Ok([
+        &[42, 2][..],
+        &length.to_be_bytes(),
+        &body,
+        &octets(&spec.trailer)?,
+    ]
+    .concat())
+}
+
+/// One TLV with the Router-Id and Next Hop TLVs it needs.
+fn encode(tlv: &TlvSpec, from: Ipv6Addr) -> Result<Vec<u8>, String> {
+    let mut builder = Builder::new(65_535, from);
+    match tlv {
+        TlvSpec::AckRequest { opaque, interval } => builder.ack_request(*opaque, Centis(*interval)),
+        TlvSpec::Ack { opaque } => builder.ack(*opaque),
+        TlvSpec::Hello {
+            unicast,
+            seqno,
+            interval,
+        } => builder.hello(*unicast, *seqno, Centis(*interval)),
+        TlvSpec::Ihu {
+            address,
+            cost,
+            interval,
+        } => builder.ihu(*address, *cost, Centis(*interval)),
+        TlvSpec::Update {
+            prefix,
+            router_id: id,
+            seqno,
+            metric,
+            interval,
+            next_hop,
+        } => builder.update(&wire::Update {
+            prefix: *prefix,
+            interval: Centis(*interval),
+            seqno: *seqno,
+            metric: *metric,
+            router_id: id.as_deref().map(router_id).transpose()?,
+            next_hop: *next_hop,
+        }),
+        TlvSpec::RouteRequest { prefix } => builder.route_request(*prefix),
+        TlvSpec::SeqnoRequest {
+            prefix,
+            router_id: id,
+            seqno,
+            hops,
+        } => builder.seqno_request(&wire::SeqnoRequest {
+            prefix: *prefix,
+            seqno: *seqno,
+            hop_count: *hops,
+            router_id: router_id(id)?,
+        }),
+        TlvSpec::Raw(hex) => return octets(hex),
+    };
+    Ok(builder.finish().split_off(HEADER))
+}
+
+fn octets(hex: &str) -> Result<Vec<u8>, String> {
+    let digits: Vec<u32> = hex
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .map(|c| c.to_digit(16).ok_or_else(|| format!("not hexadecimal: {c}")))
+        .collect::<Result<_, _>>()?;
+    if !digits.len().is_multiple_of(2) {
+        return Err("an odd number of hexadecimal digits".to_owned());
+    }
+    // Two digits are at most 255.
+    Ok(digits
+        .chunks(2)
+        .map(|pair| (pair[0] * 16 + pair[1]) as u8)
+        .collect())
+}
+
+fn router_id(hex: &str) -> Result<RouterId, String> {
+    let octets: [u8; 8] = octets(hex)?
+        .try_into()
+        .map_err(|_| "a router-id has 8 octets".to_owned())?;
+    Ok(RouterId(octets))
+}
+
+fn kind(tlv: &Tlv) -> Kind {
+    match tlv {
+        Tlv::AckRequest { .. } => Kind::AckRequest,
+        Tlv::Ack { .. } => Kind::Ack,
+        Tlv::Hello { .. } => Kind::Hello,
+        Tlv::Ihu { .. } => Kind::Ihu,
+        Tlv::Update(_) => Kind::Update,
+        Tlv::RouteRequest { .. } => Kind::RouteRequest,
+        Tlv::SeqnoRequest(_) => Kind::SeqnoRequest,
+    }
+}
+
+fn metric(metric: u16) -> String {
+    if metric == INFINITY {
+        "infinite".to_owned()
+    } else {
+        metric.to_string()
+    }
+}
+
+fn describe(tlv: &Tlv) -> String {
+    match tlv {
+        Tlv::AckRequest { opaque, interval } => format!("Ack Request {opaque} within {}", interval.0),
+        Tlv::Ack { opaque } => format!("Ack {opaque}"),
+        Tlv::Hello {
+            unicast,
+            seqno,
+            interval,
+        } => {
+            format!(
+                "{} {seqno} interval {}",
+                if *unicast { "Unicast Hello" } else { "Hello" },
+                interval.0
+            )
+        }
+        Tlv::Ihu {
+            address,
+            rx_cost,
+            interval,
+        } => {
+            let address = address.map_or("whoever".to_owned(), |address| address.to_string());
+            format!("IHU {address} cost {} interval {}", metric(*rx_cost), interval.0)
+        }
+        Tlv::Update(update) => {
+            let prefix = update
+                .prefix
+                .map_or("everything".to_owned(), |prefix| prefix.to_string());
+            let id = update.router_id.map_or("none".to_owned(), |id| id.to_string());
+            if update.is_retraction() {
+                return format!("Retraction {prefix} origin {id}");
+            }
+            let next_hop = update
+                .next_hop
+                .map_or("none".to_owned(), |next_hop| next_hop.to_string());
+            format!(
+                "Update {prefix} origin {id} seqno {} metric {} via {next_hop} interval {}",
+                update.seqno, update.metric, update.interval.0
+            )
+        }
+        Tlv::RouteRequest { prefix } => {
+            format!(
+                "Route Request {}",
+                prefix.map_or("everything".to_owned(), |prefix| prefix.to_string())
+            )
+        }
+        Tlv::SeqnoRequest(request) => format!(
+            "Seqno Request {} origin {} seqno {} hops {}",
+            request.prefix, request.router_id, request.seqno, request.hop_count
+        ),
+    }
+}
+
+fn describe_event(event: &Event) -> String {
+    match event {
+        Event::RouteChanged { prefix, target } => match target {
+            Target::Via {
+                interface,
+                next_hop,
+                metric,
+                router_id,
+                seqno,
+            } => {
+                format!(
+                    "{prefix} via {next_hop} on {} metric {metric} origin {router_id} seqno {seqno}",
+                    interface.0
+                )
+            }
+            Target::Unreachable => format!("{prefix} unreachable"),
+            Target::Gone => format!("{prefix} gone"),
+        },
+        Event::NeighbourUp { interface, address } => format!("neighbour {address} on {} up", interface.0),
+        Event::NeighbourDown { interface, address } => format!("neighbour {address} on {} down", interface.0),
+        Event::SeqnoChanged(seqno) => format!("own seqno {seqno}"),
+    }
+}
