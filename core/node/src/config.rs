@@ -1,7 +1,9 @@
 //! How a daemon is configured: [`Config`] from whoever starts it, on top of `settings.toml` in the state
 //! directory.
 
-use std::{net::SocketAddr, path::PathBuf};
+use crate::{settings::Settings, tun::TunQueue};
+use osier_proto::node::MeshParameters;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// What a front end decides. Everything that is `None` comes from `settings.toml`, then from the defaults.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct Config {
     pub outgoing: Option<usize>,
     /// Carry only our own traffic.
     pub leaf: Option<bool>,
+    /// The log filter that the front end has installed: `log` in `settings.toml` then changes nothing.
+    pub log: Option<String>,
 }
 
 impl Config {
@@ -36,12 +40,33 @@ impl Config {
             endpoints: None,
             outgoing: None,
             leaf: None,
+            log: None,
+        }
+    }
+}
+
+impl Config {
+    /// How neighbours are chosen, with `settings` where nothing else is said.
+    pub(crate) fn mesh(&self, settings: &Settings) -> MeshParameters {
+        let defaults = MeshParameters::default();
+        let outgoing = self.outgoing.or(settings.outgoing).unwrap_or(defaults.outgoing);
+        MeshParameters {
+            outgoing,
+            incoming: settings.incoming.unwrap_or(3 * outgoing),
+            refresh: settings
+                .refresh_seconds
+                .map_or(defaults.refresh, Duration::from_secs),
+            leaf: self.leaf.or(settings.leaf).unwrap_or(defaults.leaf),
+            configured: self
+                .endpoints
+                .clone()
+                .unwrap_or_else(|| settings.endpoints.clone()),
         }
     }
 }
 
 /// Which TUN device the packets of this machine come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum TunChoice {
     /// As `settings.toml` says; a device `osier0` (or the next free number) by default.
     Settings,
@@ -49,4 +74,6 @@ pub enum TunChoice {
     Named(String),
     /// None: relay for others, answer probes, but carry no traffic of this machine.
     None,
+    /// Brought by the embedder (a phone's VPN service, a test), with address and routes already set.
+    Given(Arc<dyn TunQueue>),
 }

@@ -5,7 +5,9 @@ pub mod babel_mode;
 pub mod clock;
 pub mod config;
 pub mod control;
+mod control_loop;
 pub mod daemon;
+mod health;
 pub mod join;
 pub mod logging;
 pub mod mapping;
@@ -16,6 +18,7 @@ pub mod random;
 pub mod registry;
 pub mod settings;
 pub mod state;
+mod storage;
 #[cfg(test)]
 mod testing;
 pub mod tun;

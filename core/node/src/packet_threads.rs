@@ -73,6 +73,10 @@ impl Counters {
             .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
     }
 
+    pub(crate) fn count_send_error(&self) {
+        self.send_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn count_drop(&self, reason: DropReason) {
         if let Some(at) = DropReason::ALL.iter().position(|known| *known == reason) {
             self.drops[at].fetch_add(1, Ordering::Relaxed);
@@ -119,7 +123,7 @@ impl Shared {
         match action {
             Action::Send { remote, datagram } => {
                 if self.udp.send(remote, datagram).is_err() {
-                    self.counters.send_errors.fetch_add(1, Ordering::Relaxed);
+                    self.counters.count_send_error();
                 }
             }
             Action::Deliver(packet) => {

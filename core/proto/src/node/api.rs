@@ -95,6 +95,9 @@ pub enum Command {
     SetCertificate(Certificate),
     /// Civil time now: after a resume, a step of the system clock, or when the registry told better.
     SetWallClock(UnixTime),
+    /// The operator changed how neighbours are chosen or where we can be reached. Surplus tunnels go one by
+    /// one, as the least useful are replaced.
+    SetMesh(MeshParameters),
     /// Planned stop: neighbours are moved away first, then routes are retracted, then tunnels closed;
     /// [`Event::Stopped`] ends it, about 2.5 s later at most.
     Stop,

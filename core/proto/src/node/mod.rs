@@ -289,9 +289,18 @@ impl Node {
             Command::SetRevocations(list) => self.merge_revocations(list, None, now),
             Command::SetCertificate(certificate) => self.set_certificate(certificate, now),
             Command::SetWallClock(time) => self.set_wall_clock(time, now),
+            Command::SetMesh(parameters) => self.set_mesh(parameters, now),
             Command::Stop => self.begin_stop(now),
         }
         self.settle(now);
+    }
+
+    fn set_mesh(&mut self, parameters: MeshParameters, now: Instant) {
+        self.endpoints.configured.clone_from(&parameters.configured);
+        self.parameters = parameters;
+        self.record_changed(now);
+        self.timers.set(Timer::Dial, now);
+        self.timers.set(Timer::Refresh, now + self.random.around(self.parameters.refresh));
     }
 
     /// The registry answered or could not be reached (`Err`, for status).

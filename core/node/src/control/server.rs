@@ -1,0 +1,401 @@
+//! The server's side of the control API.
+
+use super::types::{DownReply, ErrorReply, Event, EventLine, LogLine, ProbeRequest, TraceRequest};
+use crate::{
+    clock,
+    control_loop::{Ask, ProbeAnswer},
+    logging,
+};
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Query, State, rejection::JsonRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    convert::Infallible,
+    fs, io,
+    net::Ipv6Addr,
+    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::UnixListener,
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+/// Requests are small.
+const MAX_BODY: usize = 16 * 1024;
+/// Lines of a stream that may wait for a slow reader.
+const LINES: usize = 64;
+/// Open requests get this long to end once the node has stopped.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("there is no group {0:?} on this system")]
+    NoGroup(String),
+    #[error("{} is in the way of the control socket: remove it, or choose another path with --control-socket", .0.display())]
+    InTheWay(PathBuf),
+    #[error("cannot listen on the control socket {}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// What handlers need.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) events: broadcast::Sender<EventLine>,
+    /// Set when the node has stopped and everything is closed.
+    pub(crate) ended: watch::Receiver<bool>,
+    pub(crate) name: String,
+    pub(crate) address: Ipv6Addr,
+}
+
+/// The listening server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens on `path`. A socket that a crashed daemon left is replaced: the caller holds the lock of the state
+    /// directory, so nobody listens there. `group` may use the socket besides our own user.
+    pub(crate) fn start(path: PathBuf, group: Option<u32>, context: Context) -> Result<Self, ServerError> {
+        let failed = |source| ServerError::Io {
+            path: path.clone(),
+            source,
+        };
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.file_type().is_socket() => fs::remove_file(&path).map_err(failed)?,
+            Ok(_) => return Err(ServerError::InTheWay(path)),
+            Err(_) => {}
+        }
+        let listener = bind_private(&path).map_err(failed)?;
+        if let Some(group) = group {
+            std::os::unix::fs::chown(&path, None, Some(group)).map_err(failed)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+        }
+        let mut ended = context.ended.clone();
+        let serve = axum::serve(listener, router(context)).with_graceful_shutdown(async move {
+            // Fails when the daemon is being torn down, which ends it just as well.
+            let _ = ended.wait_for(|ended| *ended).await;
+        });
+        let task = tokio::spawn(async move {
+            if let Err(error) = serve.await {
+                tracing::error!(%error, "the control API has ended");
+            }
+        });
+        Ok(Self { path, task })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Lets the last answers go out; call it once `ended` is set.
+    pub(crate) async fn finish(mut self) {
+        let _ = tokio::time::timeout(LAST_WORDS, &mut self.task).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The socket never exists with wider permissions than 0600, not even for a moment: it is made in a private
+/// directory beside its place. (The process's umask would do as well, but belongs to the embedding program.)
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let mut nursery = path.as_os_str().to_owned();
+    nursery.push(".new");
+    let nursery = PathBuf::from(nursery);
+    let newborn = nursery.join("s");
+    let _ = fs::remove_file(&newborn);
+    let _ = fs::remove_dir(&nursery);
+    fs::DirBuilder::new().mode(0o700).create(&nursery)?;
+    let bound = UnixListener::bind(&newborn).and_then(|listener| {
+        fs::set_permissions(&newborn, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&newborn, path)?;
+        Ok(listener)
+    });
+    let _ = fs::remove_file(&newborn);
+    let _ = fs::remove_dir(&nursery);
+    bound
+}
+
+/// The number of a group.
+pub(crate) fn group_id(name: &str) -> Result<u32, ServerError> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    groups
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next() == Some(name)).then(|| fields.nth(1))?
+        })
+        .find_map(|number| number.parse().ok())
+        .ok_or_else(|| ServerError::NoGroup(name.to_owned()))
+}
+
+fn router(context: Context) -> Router {
+    Router::new()
+        .route("/v1/status", get(|c: Ctx| ask(c, Ask::Status)))
+        .route("/v1/peers", get(|c: Ctx| ask(c, Ask::Peers)))
+        .route("/v1/routes", get(|c: Ctx| ask(c, Ask::Routes)))
+        .route("/v1/members", get(|c: Ctx| ask(c, Ask::Members)))
+        .route("/v1/topology", get(|c: Ctx| ask(c, Ask::Topology)))
+        .route("/v1/logs", get(logs))
+        .route("/v1/events", get(events))
+        .route("/v1/probe", post(probe))
+        .route("/v1/trace", post(trace))
+        .route("/v1/reload", post(reload))
+        .route("/v1/down", post(down))
+        .fallback(|| async { refuse(StatusCode::NOT_FOUND, "not-found", "there is no such request") })
+        .method_not_allowed_fallback(|| async {
+            refuse(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "bad-request",
+                "that request has another method",
+            )
+        })
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .with_state(context)
+}
+
+type Ctx = State<Context>;
+
+/// Asks the control task and gives its answer.
+async fn ask<T: Serialize>(State(context): Ctx, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Response {
+    match answer(&context, make).await {
+        Some(value) => Json(value).into_response(),
+        None => stopping(),
+    }
+}
+
+async fn answer<T>(context: &Context, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    context.asks.send(make(reply)).await.ok()?;
+    answer.await.ok()
+}
+
+async fn reload(State(context): Ctx) -> Response {
+    match answer(&context, Ask::Reload).await {
+        Some(Ok(reply)) => Json(reply).into_response(),
+        Some(Err(error)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response(),
+        None => stopping(),
+    }
+}
+
+async fn down(State(mut context): Ctx) -> Response {
+    let began = Instant::now();
+    // When it has already stopped, the answer below is the right one too.
+    let _ = context.asks.send(Ask::Stop).await;
+    let _ = context.ended.wait_for(|ended| *ended).await;
+    Json(DownReply {
+        elapsed_ms: began.elapsed().as_millis() as u64,
+    })
+    .into_response()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogQuery {
+    #[serde(default = "default_limit")]
+    limit: usize,
+    #[serde(default)]
+    follow: bool,
+}
+
+fn default_limit() -> usize {
+    200
+}
+
+async fn logs(
+    State(context): Ctx,
+    query: Result<Query<LogQuery>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let Query(query) = match query {
+        Ok(query) => query,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
+    };
+    let (backlog, mut following) = logging::ring().follow(query.limit);
+    stream(context.ended.clone(), move |lines| async move {
+        for line in backlog {
+            lines.put(&line).await?;
+        }
+        while query.follow {
+            match following.recv().await {
+                Ok(line) => lines.put(&line).await?,
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    let note = LogLine {
+                        unix_ms: clock::unix_ms(),
+                        level: "WARN".into(),
+                        target: "osier_core::control".into(),
+                        message: format!("this reader was too slow: {missed} lines are missing here"),
+                    };
+                    lines.put(&note).await?;
+                }
+                Err(broadcast::error::RecvError::Closed) => return Some(()),
+            }
+        }
+        Some(())
+    })
+}
+
+async fn events(State(context): Ctx) -> Response {
+    let mut events = context.events.subscribe();
+    let hello = Event::Hello {
+        name: context.name,
+        address: context.address,
+    };
+    stream(context.ended.clone(), move |lines| async move {
+        lines
+            .put(&EventLine {
+                unix_ms: clock::unix_ms(),
+                event: hello,
+            })
+            .await?;
+        loop {
+            let line = match events.recv().await {
+                Ok(line) => line,
+                Err(broadcast::error::RecvError::Lagged(count)) => EventLine {
+                    unix_ms: clock::unix_ms(),
+                    event: Event::Missed { count },
+                },
+                Err(broadcast::error::RecvError::Closed) => return Some(()),
+            };
+            let last = matches!(line.event, Event::Stopped);
+            lines.put(&line).await?;
+            if last {
+                return Some(());
+            }
+        }
+    })
+}
+
+async fn probe(State(context): Ctx, request: Result<Json<ProbeRequest>, JsonRejection>) -> Response {
+    let request = match request {
+        Ok(Json(request)) => request,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
+    };
+    if let Err(reason) = super::probe::check_probe(&request) {
+        return refuse(StatusCode::BAD_REQUEST, "bad-request", reason);
+    }
+    let target = match resolve(&context, &request.target).await {
+        Ok(target) => target,
+        Err(response) => return response,
+    };
+    stream(context.ended.clone(), move |lines| {
+        super::probe::probe(context, request, target, lines)
+    })
+}
+
+async fn trace(State(context): Ctx, request: Result<Json<TraceRequest>, JsonRejection>) -> Response {
+    let request = match request {
+        Ok(Json(request)) => request,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
+    };
+    if let Err(reason) = super::probe::check_trace(&request) {
+        return refuse(StatusCode::BAD_REQUEST, "bad-request", reason);
+    }
+    let target = match resolve(&context, &request.target).await {
+        Ok(target) => target,
+        Err(response) => return response,
+    };
+    stream(context.ended.clone(), move |lines| {
+        super::probe::trace(context, request, target, lines)
+    })
+}
+
+async fn resolve(context: &Context, target: &str) -> Result<crate::control_loop::Target, Response> {
+    match answer(context, |reply| Ask::Resolve(target.to_owned(), reply)).await {
+        Some(Ok(target)) => Ok(target),
+        Some(Err(error)) => Err((StatusCode::NOT_FOUND, Json(error)).into_response()),
+        None => Err(stopping()),
+    }
+}
+
+impl Context {
+    /// One echo; `None` when it is lost.
+    pub(super) async fn echo(
+        &self,
+        target: Ipv6Addr,
+        hop_limit: u8,
+        payload: usize,
+        limit: Duration,
+    ) -> Option<ProbeAnswer> {
+        let ask = answer(self, |answer| Ask::Probe {
+            target,
+            hop_limit,
+            payload,
+            answer,
+        });
+        tokio::time::timeout(limit, ask).await.ok()?
+    }
+}
+
+/// The writing end of a stream of lines; `None` from [`Lines::put`] means that the reader has gone.
+#[derive(Clone, Debug)]
+pub(super) struct Lines(mpsc::Sender<Result<Bytes, Infallible>>);
+
+impl Lines {
+    pub(super) async fn put(&self, line: &impl Serialize) -> Option<()> {
+        let mut bytes = serde_json::to_vec(line).ok()?;
+        bytes.push(b'\n');
+        self.0.send(Ok(bytes.into())).await.ok()
+    }
+}
+
+/// Answers with the lines that `write` puts, until it ends, the reader goes away or the node stops.
+fn stream<F, W>(mut ended: watch::Receiver<bool>, write: W) -> Response
+where
+    W: FnOnce(Lines) -> F,
+    F: Future<Output = Option<()>> + Send + 'static,
+{
+    let (sender, mut lines) = mpsc::channel(LINES);
+    let gone = sender.clone();
+    let writing = write(Lines(sender));
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = writing => {}
+            () = gone.closed() => {}
+            _ = ended.wait_for(|ended| *ended) => {}
+        }
+    });
+    let body = futures_util::stream::poll_fn(move |context| lines.poll_recv(context));
+    (
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(body),
+    )
+        .into_response()
+}
+
+fn stopping() -> Response {
+    refuse(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "stopping",
+        "the node is stopping",
+    )
+}
+
+fn refuse(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
+    (
+        status,
+        Json(ErrorReply {
+            code: code.into(),
+            message: message.into(),
+        }),
+    )
+        .into_response()
+}

@@ -1,0 +1,122 @@
+//! What the control API asks of the control task.
+
+use super::ControlLoop;
+use crate::{
+    control::types::{ErrorReply, Member, Outcome, Peer, ReloadReply, Route, Status, Topology},
+    logging,
+    settings::Settings,
+};
+use osier_proto::{Instant, node::Command};
+use std::{net::Ipv6Addr, time::Duration};
+use tokio::sync::oneshot;
+
+use super::PROBES;
+
+/// A question or an order with where the answer goes. An asker that has gone away is no error.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Status(oneshot::Sender<Status>),
+    Peers(oneshot::Sender<Vec<Peer>>),
+    Routes(oneshot::Sender<Vec<Route>>),
+    Members(oneshot::Sender<Vec<Member>>),
+    Topology(oneshot::Sender<Topology>),
+    /// A member's name, or an address in the network.
+    Resolve(String, oneshot::Sender<Result<Target, ErrorReply>>),
+    /// Answered when the echo is; never when it is lost.
+    Probe {
+        target: Ipv6Addr,
+        hop_limit: u8,
+        payload: usize,
+        answer: oneshot::Sender<ProbeAnswer>,
+    },
+    Reload(oneshot::Sender<Result<ReloadReply, ErrorReply>>),
+    Stop,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: Ipv6Addr,
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ProbeAnswer {
+    pub(crate) from: Ipv6Addr,
+    pub(crate) from_name: Option<String>,
+    pub(crate) outcome: Outcome,
+    pub(crate) rtt: Duration,
+}
+
+impl ControlLoop {
+    pub(super) fn answer(&mut self, ask: Ask, now: Instant) {
+        match ask {
+            Ask::Status(reply) => drop(reply.send(self.status(now))),
+            Ask::Peers(reply) => drop(reply.send(self.peers(now))),
+            Ask::Routes(reply) => drop(reply.send(self.routes())),
+            Ask::Members(reply) => drop(reply.send(self.members(now))),
+            Ask::Topology(reply) => drop(reply.send(self.topology(now))),
+            Ask::Resolve(target, reply) => drop(reply.send(self.resolve(&target))),
+            Ask::Probe {
+                target,
+                hop_limit,
+                payload,
+                answer,
+            } => {
+                if self.probes.len() >= PROBES {
+                    self.probes.retain(|_, waiting| !waiting.is_closed());
+                }
+                // Dropping the sender of a probe too many tells its asker that it is lost.
+                if self.probes.len() < PROBES {
+                    let id = self.next_probe;
+                    self.next_probe += 1;
+                    self.probes.insert(id, answer);
+                    self.parts.node.handle_command(
+                        Command::Probe {
+                            id,
+                            target,
+                            hop_limit,
+                            payload,
+                        },
+                        now,
+                    );
+                }
+            }
+            Ask::Reload(reply) => drop(reply.send(self.reload(now))),
+            Ask::Stop => self.begin_stop(now),
+        }
+    }
+
+    fn reload(&mut self, now: Instant) -> Result<ReloadReply, ErrorReply> {
+        let bad = |error: &dyn std::fmt::Display| ErrorReply {
+            code: "bad-settings".into(),
+            message: error.to_string(),
+        };
+        let source = &mut self.parts.settings;
+        let new = Settings::load(&source.dir).map_err(|e| bad(&e))?;
+        if let Some(filter) = &new.log {
+            logging::parse(filter).map_err(|e| bad(&e))?;
+        }
+        let (applied, needs_restart) = source.current.differences(&new);
+        let changed = |name: &str| applied.iter().any(|a| a == name);
+        if changed("log") && source.config.log.is_none() {
+            // Parsed above.
+            let _ = logging::init(new.log.as_deref().unwrap_or("info"));
+        }
+        let registry = changed("registries") || changed("registry_tls_pin");
+        let mesh = source.config.mesh(&new);
+        source.current = new;
+        if registry {
+            let number = self.parts.node.revocations().map_or(0, |list| list.number);
+            let link = &mut self.parts.registry;
+            let (worker, urls) = (link.restart)(&self.parts.settings.current, number);
+            link.worker = worker;
+            link.urls = urls;
+        }
+        self.parts.node.handle_command(Command::SetMesh(mesh), now);
+        tracing::info!(?applied, ?needs_restart, "settings read again");
+        Ok(ReloadReply {
+            applied,
+            needs_restart,
+        })
+    }
+}
