@@ -41,7 +41,11 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    pub fn new(config: Config, _now: Instant) -> Self {
+    /// All zeroes and all ones are no router-ids (RFC 8966 section 4.1.3); the last bit of such a one is turned.
+    pub fn new(mut config: Config, _now: Instant) -> Self {
+        if config.router_id.0 == [0; 8] || config.router_id.0 == [0xff; 8] {
+            config.router_id.0[7] ^= 1;
+        }
         Self {
             seqno: Seqno(config.seqno),
             penalty: 0,

@@ -166,7 +166,9 @@ pub enum Target {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Install, replace or remove the route to `prefix`. Not emitted for prefixes we originate ourselves.
+    /// Install, replace or remove the route to `prefix`. Not emitted for prefixes we originate ourselves, except
+    /// that [`Target::Gone`] follows when a prefix with a route becomes ours. A mere change of metric or seqno
+    /// is no event: those in `target` are of the moment, [`crate::Speaker::selected`] has the present ones.
     RouteChanged { prefix: IpNet, target: Target },
     NeighbourUp {
         interface: InterfaceId,

@@ -178,3 +178,128 @@ fn a_node_that_lost_its_seqno_is_found_by_requests() {
     let took = net.run_until(SECOND * 10, Net::is_converged).unwrap();
     assert!(took < SECOND * 2, "{took:?}");
 }
+
+fn numbered(n: u16) -> IpNet {
+    format!("fd01:{n:x}::/64").parse().unwrap()
+}
+
+#[test]
+fn two_thousand_routes_in_a_burst_are_all_installed() {
+    let mut net = Net::started(3, &line(3), 13);
+    net.run_for(SECOND * 5);
+    net.with(0, |speaker, now| {
+        (0..2000).for_each(|n| speaker.announce(numbered(n), 0, now))
+    });
+    let complete = |net: &Net| net.fib[2].len() == 2002;
+    let took = net.run_until(SECOND * 5, complete).unwrap();
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    // A newcomer gets them all as well.
+    net.kill(2);
+    net.start(2, 2);
+    assert!(net.run_until(SECOND * 2, complete).is_some());
+    // And refreshing them changes nothing.
+    let changes = net.speaker(2).counters().route_changes;
+    net.run_for(SECOND * 300);
+    assert_eq!(net.speaker(2).counters().route_changes, changes);
+}
+
+#[test]
+fn a_burst_survives_a_lossy_link() {
+    let mut net = Net::started(2, &line(2), 14);
+    net.links[0].loss = 20;
+    net.run_for(SECOND * 5);
+    net.with(0, |speaker, now| {
+        (0..2000).for_each(|n| speaker.announce(numbered(n), 0, now))
+    });
+    let took = net
+        .run_until(SECOND * 30, |net| net.fib[1].len() == 2001)
+        .unwrap();
+    assert!(took < SECOND * 10, "{took:?}");
+    net.with(0, |speaker, now| {
+        (0..2000).for_each(|n| speaker.withdraw(numbered(n), now))
+    });
+    let routes = |net: &Net| {
+        net.fib[1]
+            .values()
+            .filter(|t| matches!(t, Target::Via { .. }))
+            .count()
+    };
+    assert!(net.run_until(SECOND * 30, |net| routes(net) == 1).is_some());
+}
+
+#[test]
+fn everything_is_forgotten_in_the_end() {
+    let mut net = Net::started(3, &line(3), 15);
+    net.run_for(SECOND * 10);
+    net.with(0, |speaker, now| {
+        (0..100).for_each(|n| speaker.announce(numbered(n), 0, now))
+    });
+    net.run_for(SECOND * 10);
+    net.kill(0);
+    net.kill(1);
+    net.run_for(SECOND * 1200);
+    assert_eq!(net.speaker(2).routes().count(), 0);
+    assert_eq!(net.speaker(2).neighbours().count(), 0);
+    assert!(net.fib[2].is_empty(), "{:?}", net.fib[2]);
+}
+
+#[test]
+fn a_full_table_of_requests_or_neighbours_is_survived() {
+    let config = Config {
+        router_id: RouterId([0; 8]),
+        seqno: 1,
+        seed: 1,
+        limits: Limits {
+            neighbours_per_interface: 2,
+            prefixes: 3,
+            prefixes_per_neighbour: 2,
+            pending_requests: 1,
+        },
+    };
+    let mut speaker = Speaker::new(config, Instant::ZERO);
+    let id = InterfaceId(1);
+    let interface = InterfaceConfig {
+        cost_model: CostModel::TwoOutOfThree,
+        rx_cost: 96,
+        hello_interval: SECOND,
+        update_interval: SECOND * 4,
+        link_local: net::address(0),
+        ipv4: None,
+        mtu: 0,
+        split_horizon: false,
+        point_to_point: false,
+    };
+    speaker.add_interface(id, interface, Instant::ZERO);
+    for n in 1..5 {
+        let mut builder = wire::Builder::new(1232, net::address(n));
+        builder.hello(false, 1, wire::Centis(100));
+        builder.ihu(Some(net::address(0).into()), 96, wire::Centis(100));
+        for prefix in 0..5 {
+            builder.update(&wire::Update {
+                prefix: Some(numbered(n as u16 * 10 + prefix)),
+                interval: wire::Centis(400),
+                seqno: 1,
+                metric: 10,
+                router_id: Some(net::router_id(n)),
+                next_hop: None,
+            });
+        }
+        let payload = builder.finish();
+        let now = Instant::ZERO;
+        speaker.handle_packet(id, net::address(n), MULTICAST, &payload, &mut AcceptAll, now);
+    }
+    assert_eq!(speaker.neighbours().count(), 2);
+    assert_eq!(speaker.routes().count(), 3);
+    assert_eq!(speaker.counters().limit_drops, 3 + 4 + 2);
+    speaker.handle_timeout(Instant::ZERO + SECOND);
+    while let Some(transmit) = speaker.poll_transmit() {
+        assert!(transmit.payload.len() <= 512);
+        let mut ids = wire::parse(&transmit.payload, net::address(0))
+            .unwrap()
+            .filter_map(|tlv| match tlv {
+                Ok(wire::Tlv::Update(update)) => update.router_id,
+                _ => None,
+            });
+        assert!(ids.all(|id| id.0 != [0; 8]), "our own router-id is a valid one");
+    }
+}

@@ -239,7 +239,9 @@ impl Speaker {
         if router_id == own.0 || asked.hop_count <= 1 {
             return;
         }
-        let Some(next) = entry.forwarder(from) else { return };
+        let Some(next) = entry.forwarder(router_id, from) else {
+            return;
+        };
         match entry.requests.get_mut(&router_id) {
             Some(request) if !seqno.newer_than(request.seqno) => {
                 // Asked already: whoever asks shares the answer.
@@ -356,14 +358,16 @@ impl Entry {
         self.sources.get(&router_id).map(|source| source.seqno.next())
     }
 
-    /// Who gets a request passed on: the next hop in use, else a feasible one, else any; never the asker.
-    fn forwarder(&self, asker: NeighbourKey) -> Option<NeighbourKey> {
+    /// Who gets a request passed on: the next hop in use, else a feasible one, else any, those that lead to the
+    /// origin in question first; never the asker.
+    fn forwarder(&self, router_id: RouterId, asker: NeighbourKey) -> Option<NeighbourKey> {
         let selected = self.selected_route().map(|(from, _)| from);
         self.routes
             .iter()
             .filter(|(from, route)| **from != asker && route.metric != INFINITY)
             .min_by_key(|(from, route)| {
                 (
+                    route.router_id != router_id,
                     selected != Some(**from),
                     !self.is_feasible(route),
                     route.metric,
