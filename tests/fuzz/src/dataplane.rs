@@ -2,7 +2,7 @@
 //! device. Sessions are plain ones, so that mutations reach what is inside.
 
 use crate::{
-    fixtures::{address, keys, prefix},
+    fixtures::{address, prefix, public},
     join, split,
 };
 use core::net::{Ipv6Addr, SocketAddr};
@@ -35,13 +35,13 @@ fn socket(node: u8) -> SocketAddr {
 fn world() -> World {
     let mut snapshot = Snapshot::new(address(1), vec![prefix(1)], crate::fixtures::network().prefix);
     snapshot.answers_echo = true;
-    let ours = PlainFactory::new(keys(1).tunnel_key());
+    let ours = PlainFactory::new(public(1).1);
     let mut remote = Vec::new();
     let mut buffers = [[0; 512]; 2];
     for node in NEIGHBOURS {
         let index = u32::from(node);
-        let session = ours.new_session(keys(node).tunnel_key(), index, START);
-        let far = PlainFactory::new(keys(node).tunnel_key()).new_session(keys(1).tunnel_key(), index, START);
+        let session = ours.new_session(public(node).1, index, START);
+        let far = PlainFactory::new(public(node).1).new_session(public(1).1, index, START);
         // Initiation, response, and the keepalive that confirms the keys.
         let [a, b] = &mut buffers;
         if let Some(initiation) = far.initiate(START, a)
@@ -146,7 +146,7 @@ fn header_only() -> Vec<u8> {
 
 /// Sealed by neighbour 2 in the very session that [`world`] makes.
 pub fn datagrams() -> Vec<(String, Vec<u8>)> {
-    let link_local = keys(2).node_id().link_local();
+    let link_local = public(2).0.link_local();
     let inner = [
         ("for-us", udp(address(2), address(1), 64)),
         ("ping-for-us", ping(address(2), address(1), 64)),
@@ -155,7 +155,7 @@ pub fn datagrams() -> Vec<(String, Vec<u8>)> {
         ("hops-used-up", udp(address(2), address(3), 1)),
         ("unreachable", udp(address(2), address(9), 64)),
         ("no-route", udp(address(2), address(8), 64)),
-        ("link-local", udp(link_local, keys(1).node_id().link_local(), 1)),
+        ("link-local", udp(link_local, public(1).0.link_local(), 1)),
         ("babel", udp(link_local, osier_babel::MULTICAST, 1)),
         // ICMPv6 by its header, and nothing behind it.
         ("header-only", header_only()),
@@ -181,7 +181,7 @@ pub fn datagrams() -> Vec<(String, Vec<u8>)> {
         seal(&inner.iter().map(|(_, packet)| packet).collect::<Vec<_>>()),
     ));
     let mut out = [0; 512];
-    let stranger = PlainFactory::new(keys(7).tunnel_key()).new_session(keys(1).tunnel_key(), 7, START);
+    let stranger = PlainFactory::new(public(7).1).new_session(public(1).1, 7, START);
     seeds.extend(
         stranger
             .initiate(START, &mut out)

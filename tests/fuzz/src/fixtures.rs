@@ -2,12 +2,13 @@
 
 use osier_proto::{
     certificate::{self, Certificate, Flags},
-    identity::{NodeId, SecretKeys, SigningSecret},
+    identity::{NodeId, SecretKeys, SigningSecret, TunnelKey},
     network::{Delegation, Network},
     record::{self, Bundle, Endpoint, EndpointKind, Record},
     revocation::RevocationList,
     wallclock::UnixTime,
 };
+use std::sync::OnceLock;
 
 /// In the life of every certificate here.
 pub const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -22,6 +23,17 @@ pub fn issuer() -> SigningSecret {
 
 pub fn keys(node: u8) -> SecretKeys {
     SecretKeys::from_entropy([node.wrapping_add(64); 64])
+}
+
+/// Public keys of the nodes: computed once, because some targets are built anew for each input.
+pub fn public(node: u8) -> (NodeId, TunnelKey) {
+    static PUBLIC: OnceLock<Vec<(NodeId, TunnelKey)>> = OnceLock::new();
+    let all = PUBLIC.get_or_init(|| {
+        (0..16)
+            .map(|i| (keys(i).node_id(), keys(i).tunnel_key()))
+            .collect()
+    });
+    all[usize::from(node % 16)]
 }
 
 pub fn network() -> Network {
@@ -90,7 +102,7 @@ pub fn record(node: u8, endpoints: usize) -> Record {
             EndpointKind::Configured,
         ];
         let address = match i % 2 {
-            0 => core::net::IpAddr::from([192, 0, 2, i as u8 + 1]),
+            0 => core::net::IpAddr::from([192, 0, 2, node + i as u8]),
             _ => core::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, i as u16).into(),
         };
         Endpoint {

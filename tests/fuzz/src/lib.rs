@@ -6,10 +6,12 @@
 //! and a fixed number of mutations of it on the stable toolchain; `make soak` runs the same functions under
 //! libFuzzer. What libFuzzer finds is fixed and its input added to the corpus.
 
+pub mod babel;
 pub mod dataplane;
 pub mod fixtures;
 pub mod formats;
 pub mod mutate;
+pub mod node;
 pub mod packets;
 pub mod tunnel;
 
@@ -95,6 +97,24 @@ pub const TARGETS: &[Target] = &[
         run: dataplane::from_network,
         seeds: dataplane::datagrams,
         mutations: 15_000,
+    },
+    Target {
+        name: "babel",
+        run: babel::speaker,
+        seeds: babel::conversations,
+        mutations: 10_000,
+    },
+    Target {
+        name: "node",
+        run: node::datagrams,
+        seeds: node::conversations,
+        mutations: 300,
+    },
+    Target {
+        name: "node-neighbour",
+        run: node::neighbour,
+        seeds: node::neighbour_packets,
+        mutations: 500,
     },
     Target {
         name: "from-tun",

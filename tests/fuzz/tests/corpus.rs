@@ -75,12 +75,19 @@ fn mutated_seeds_are_handled() {
                 for (number, target) in TARGETS.iter().enumerate().skip(half).step_by(2) {
                     let seeds = seeds(target);
                     let mut random = Random::new(number as u64 + 1);
+                    let started = std::time::Instant::now();
                     for round in 0..target.mutations {
                         let mut input = seeds[random.below(seeds.len())].1.clone();
                         let other = &seeds[random.below(seeds.len())].1;
                         mutate(&mut input, other, &mut random);
                         run(target, &input, &format!("mutation {round}"));
                     }
+                    println!(
+                        "{}: {} mutations in {:?}",
+                        target.name,
+                        target.mutations,
+                        started.elapsed()
+                    );
                 }
             });
         }
