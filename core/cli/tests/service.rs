@@ -1,5 +1,7 @@
 //! The systemd units, judged by systemd itself where it is installed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use common::{Run, available, osier, run};

@@ -1,5 +1,7 @@
 //! What can be seen without a network: help, usage errors, completions, colours.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use common::{available, node, osier, run};

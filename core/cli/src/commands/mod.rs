@@ -3,8 +3,13 @@
 mod babel;
 mod completions;
 mod daemon;
+mod invite;
 mod join;
+mod network;
+mod nodes;
+mod operator;
 mod ping;
+mod registry;
 mod service;
 mod status;
 mod topology;
@@ -17,6 +22,16 @@ use crate::{
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    /// Create a network, show it, or renew its registry's right to sign
+    Network(network::NetworkArgs),
+    /// Run a network's registry
+    Registry(registry::RegistryArgs),
+    /// Make an invite for new nodes, list invites or withdraw one
+    Invite(invite::InviteArgs),
+    /// List the nodes that have joined
+    Nodes(nodes::NodesArgs),
+    /// Take a node's membership away
+    Revoke(nodes::RevokeArgs),
     /// Join a network with an invite
     Join(join::JoinArgs),
     /// Run the node in the foreground
@@ -57,7 +72,7 @@ impl Command {
     /// Whether it serves others until it is told to stop.
     pub(crate) fn is_daemon(&self) -> bool {
         match self {
-            Self::Up(_) => true,
+            Self::Up(_) | Self::Registry(_) => true,
             Self::Babel(args) => args.is_daemon(),
             _ => false,
         }
@@ -65,6 +80,11 @@ impl Command {
 
     pub(crate) async fn run(&self, output: &Output) -> Outcome {
         match self {
+            Self::Network(args) => network::network(args, output),
+            Self::Registry(args) => args.run(output).await,
+            Self::Invite(args) => invite::invite(args, output).await,
+            Self::Nodes(args) => nodes::nodes(args, output).await,
+            Self::Revoke(args) => nodes::revoke(args, output).await,
             Self::Join(args) => join::join(args, output).await,
             Self::Up(args) => up::up(args, output).await,
             Self::Down(args) => daemon::down(args, output).await,
