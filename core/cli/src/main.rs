@@ -5,8 +5,6 @@
 //! serve` and `babel` are daemons themselves; the commands of a network's operator open the registry's directory.
 //! Results go through [`output`], failures come back as [`exit::Failure`] with the exit code and advice.
 
-#![allow(dead_code)] // until the registry's commands use the rest
-
 mod commands;
 mod control;
 mod exit;
@@ -102,5 +100,33 @@ mod tests {
             command.get_subcommands().for_each(|c| check(c, &path));
         }
         check(&Cli::command(), "");
+    }
+    /// So that `docs/cli.md` stays the map that it says it is.
+    #[test]
+    fn the_manual_names_every_command_and_option() {
+        const MANUAL: &str = include_str!("../../../docs/cli.md");
+        fn check(command: &clap::Command, path: &str, missing: &mut Vec<String>) {
+            for child in command.get_subcommands() {
+                let path = format!("{path} {}", child.get_name());
+                if !MANUAL.contains(&path) {
+                    missing.push(path.clone());
+                }
+                for option in child.get_arguments().filter_map(|a| a.get_long()) {
+                    if !MANUAL.contains(&format!("--{option}`"))
+                        && !MANUAL.contains(&format!("--{option} "))
+                    {
+                        missing.push(format!("{path} --{option}"));
+                    }
+                }
+                check(child, &path, missing);
+            }
+        }
+        let mut missing = Vec::new();
+        check(&Cli::command(), "osier", &mut missing);
+        assert!(missing.is_empty(), "docs/cli.md lacks {missing:?}");
+        for exit in Exit::ALL {
+            let row = format!("| {} | `{}` | {} |", exit.number(), exit.name(), exit.meaning());
+            assert!(MANUAL.contains(&row), "docs/cli.md lacks {row}");
+        }
     }
 }

@@ -39,7 +39,7 @@ pub enum DirectoryError {
     #[error("a certificate's lifetime is 10 minutes to 1 year")]
     Lifetime,
     #[error(
-        "the registry's right to sign ended at {0}: bring the root key and run `osier registry renew-issuer --root-key FILE`"
+        "the registry's right to sign ended at {0}: bring the root key and run `osier network renew-issuer --root-key FILE`"
     )]
     IssuerExpired(UnixTime),
     #[error("the registry's right to sign: {0}")]
@@ -169,11 +169,11 @@ pub enum Error {
     Refused(#[from] Refusal),
     #[error("{0}")]
     Invalid(String),
-    #[error("no node is called `{0}`, and no node's key begins so: see `osier registry nodes`")]
+    #[error("no node is called `{0}`, and no node's key begins so: see `osier nodes`")]
     NoSuchNode(String),
     #[error("several nodes' keys begin with `{0}`: give more of it")]
     AmbiguousNode(String),
-    #[error("there is no invite `{0}`: see `osier invite --list`")]
+    #[error("there is no invite `{0}`: see `osier invite list`")]
     NoSuchInvite(String),
     #[error("4096 nodes are on the revocation list; they leave it when their certificates have expired")]
     TooManyRevoked,

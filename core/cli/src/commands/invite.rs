@@ -75,16 +75,23 @@ pub(crate) async fn invite(args: &InviteArgs, output: &Output) -> Outcome {
 }
 
 async fn create(args: &CreateArgs, output: &Output) -> Outcome {
-    let options = InviteOptions { uses: args.uses, expires_in: args.expires, urls: args.urls.clone() };
-    let invite = with_registry(&args.dir, async |r| r.create_invite(options).await).await?.to_string();
+    let options = InviteOptions {
+        uses: args.uses,
+        expires_in: args.expires,
+        urls: args.urls.clone(),
+    };
+    let invite = with_registry(&args.dir, async |r| r.create_invite(options).await)
+        .await?
+        .to_string();
     let picture = match args.qr {
         true => qr(&invite)?,
         false => String::new(),
     };
     let expires = format::now() + args.expires.as_secs();
-    output.show(&serde_json::json!({ "invite": invite, "uses": args.uses, "expires": expires }), |_| {
-        format!("{invite}\n{picture}")
-    })?;
+    output.show(
+        &serde_json::json!({ "invite": invite, "uses": args.uses, "expires": expires }),
+        |_| format!("{invite}\n{picture}"),
+    )?;
     let uses = match args.uses {
         1 => "one node".to_owned(),
         n => format!("{n} nodes"),
@@ -100,7 +107,11 @@ async fn create(args: &CreateArgs, output: &Output) -> Outcome {
 fn qr(text: &str) -> Outcome<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L)
         .map_err(|e| Failure::plain(Exit::Failure, format!("the invite does not fit a QR code: {e}")))?;
-    let picture = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+    let picture = code
+        .render::<Dense1x2>()
+        .dark_color(Dense1x2::Light)
+        .light_color(Dense1x2::Dark)
+        .build();
     Ok(picture + "\n")
 }
 
@@ -116,7 +127,13 @@ fn render(invites: &[InviteInfo], now: u64) -> String {
                 true => "expired".into(),
                 false => format::relative(i.expires.0, now),
             };
-            [i.id.clone(), i.uses_left.to_string(), i.uses.to_string(), expires, format::utc(i.created.0)]
+            [
+                i.id.clone(),
+                i.uses_left.to_string(),
+                i.uses.to_string(),
+                expires,
+                format::utc(i.created.0),
+            ]
         }),
     )
 }

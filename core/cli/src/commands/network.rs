@@ -114,13 +114,20 @@ impl NetworkView {
 
     fn render(&self, now: u64) -> String {
         let until = self.issuer_until.0;
-        let issuer = format!("may sign until {} ({})", format::utc(until), format::relative(until, now));
+        let issuer = format!(
+            "may sign until {} ({})",
+            format::utc(until),
+            format::relative(until, now)
+        );
         let root = match self.root_key_present {
             true => "in this directory",
             false => "kept elsewhere",
         };
         let urls = match self.urls.is_empty() {
-            true => paint(WARN, "none yet: set public_urls in registry.toml, or give --url to `osier invite`"),
+            true => paint(
+                WARN,
+                "none yet: set public_urls in registry.toml, or give --url to `osier invite`",
+            ),
             false => self.urls.join(", "),
         };
         fields(&[
@@ -129,8 +136,18 @@ impl NetworkView {
             ("id", self.id.clone()),
             ("root", format!("{} (secret key {root})", self.root)),
             ("registry", if until < now { paint(WARN, issuer) } else { issuer }),
-            ("certificates", format!("last {}, and {} more without a registry", format::span(self.certificate_lifetime_seconds), format::span(self.grace_seconds))),
-            ("listens", format!("{}{}", self.listen, if self.tls { " (TLS)" } else { "" })),
+            (
+                "certificates",
+                format!(
+                    "last {}, and {} more without a registry",
+                    format::span(self.certificate_lifetime_seconds),
+                    format::span(self.grace_seconds)
+                ),
+            ),
+            (
+                "listens",
+                format!("{}{}", self.listen, if self.tls { " (TLS)" } else { "" }),
+            ),
             ("reached at", urls),
             ("directory", self.directory.display().to_string()),
         ])
@@ -164,7 +181,12 @@ fn create(args: &CreateArgs, output: &Output) -> Outcome {
     let dir = NetworkDir::create(&path, options, unix_now()).map_err(|e| explain_directory(&e))?;
     hand_over(&path);
     output.show(&NetworkView::new(&dir), |v| {
-        format!("{} network {} made\n{}", paint(GOOD, "●"), paint(BOLD, &v.name), v.render(format::now()))
+        format!(
+            "{} network {} made\n{}",
+            paint(GOOD, "●"),
+            paint(BOLD, &v.name),
+            v.render(format::now())
+        )
     })?;
     output.note(
         "Keep a copy of root.key away from this machine: whoever has it owns the network.\n\
@@ -177,14 +199,20 @@ fn renew(args: &RenewArgs, output: &Output) -> Outcome {
     let path = args.dir.dir()?;
     if !args.root_key.exists() {
         let message = format!("there is no file {}", args.root_key.display());
-        return Err(Failure::new(Exit::Usage, message, "--root-key names a copy of the network's root.key"));
+        return Err(Failure::new(
+            Exit::Usage,
+            message,
+            "--root-key names a copy of the network's root.key",
+        ));
     }
-    let delegation = NetworkDir::renew_issuer(&path, &args.root_key, unix_now()).map_err(|e| explain_directory(&e))?;
+    let delegation =
+        NetworkDir::renew_issuer(&path, &args.root_key, unix_now()).map_err(|e| explain_directory(&e))?;
     hand_over(&path);
     let until = delegation.not_after.0;
-    output.show(&serde_json::json!({ "issuer": delegation.issuer, "not_after": until }), |_| {
-        format!("the registry may sign until {}\n", format::utc(until))
-    })?;
+    output.show(
+        &serde_json::json!({ "issuer": delegation.issuer, "not_after": until }),
+        |_| format!("the registry may sign until {}\n", format::utc(until)),
+    )?;
     output.note("restart a running registry for it to take effect");
     Ok(())
 }

@@ -32,7 +32,10 @@ pub(crate) async fn revoke(args: &RevokeArgs, output: &Output) -> Outcome {
     let revoked = with_registry(&args.dir, async |r| r.revoke_node(&args.node).await).await?;
     output.show(&revoked, |r| match r.already {
         true => format!("{} was revoked before\n", r.name),
-        false => format!("{} is revoked; the others drop it as soon as they hear of it\n", r.name),
+        false => format!(
+            "{} is revoked; the others drop it as soon as they hear of it\n",
+            r.name
+        ),
     })
 }
 

@@ -8,7 +8,10 @@ use osier_registry::{DatabaseError, DirectoryError, Error, Refusal, Registry};
 use std::{future::Future, path::PathBuf};
 
 /// Does `work` with the registry of the directory, and leaves no file behind that its service cannot read.
-pub(crate) async fn with_registry<T, F>(args: &RegistryDirArgs, work: impl FnOnce(Registry) -> F) -> Outcome<T>
+pub(crate) async fn with_registry<T, F>(
+    args: &RegistryDirArgs,
+    work: impl FnOnce(Registry) -> F,
+) -> Outcome<T>
 where
     F: Future<Output = Result<T, Error>>,
 {
@@ -33,7 +36,9 @@ pub(crate) fn explain(error: &Error) -> Failure {
         },
         Error::Refused(Refusal::NameTaken(_)) => Exit::Conflict,
         Error::Refused(_) => Exit::Refused,
-        Error::Invalid(_) | Error::NoSuchNode(_) | Error::AmbiguousNode(_) | Error::NoSuchInvite(_) => Exit::Usage,
+        Error::Invalid(_) | Error::NoSuchNode(_) | Error::AmbiguousNode(_) | Error::NoSuchInvite(_) => {
+            Exit::Usage
+        }
         Error::Listen { source, .. } => match source.kind() {
             std::io::ErrorKind::AddrInUse => Exit::Conflict,
             std::io::ErrorKind::PermissionDenied => Exit::Permission,
@@ -47,12 +52,16 @@ pub(crate) fn explain(error: &Error) -> Failure {
 pub(crate) fn explain_directory(error: &DirectoryError) -> Failure {
     let exit = match error {
         DirectoryError::Exists(_) => Exit::Conflict,
-        DirectoryError::NoNetwork(_) | DirectoryError::Prefix(_) | DirectoryError::Name(_) | DirectoryError::Lifetime => {
-            Exit::Usage
-        }
+        DirectoryError::NoNetwork(_)
+        | DirectoryError::Prefix(_)
+        | DirectoryError::Name(_)
+        | DirectoryError::Lifetime => Exit::Usage,
         DirectoryError::Permissions { .. } => Exit::Permission,
         DirectoryError::File { source, .. } => {
-            return Failure { message: error.to_string(), ..Failure::io("", source) };
+            return Failure {
+                message: error.to_string(),
+                ..Failure::io("", source)
+            };
         }
         _ => Exit::Failure,
     };

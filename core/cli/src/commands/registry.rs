@@ -39,7 +39,12 @@ struct ServeArgs {
     #[arg(long = "url", value_name = "URL")]
     urls: Vec<String>,
     /// PEM file with the TLS certificate and its chain; kept in registry.toml
-    #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with = "self_signed")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        conflicts_with = "self_signed"
+    )]
     tls_cert: Option<PathBuf>,
     /// PEM file with the certificate's private key, readable by its owner only; kept in registry.toml
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
@@ -78,10 +83,18 @@ async fn serve(args: &ServeArgs, output: &Output) -> Outcome {
     let stop = |kind| signal(kind).map_err(|e| Failure::io("cannot listen for signals", &e));
     let (mut terminate, mut interrupt) = (stop(SignalKind::terminate())?, stop(SignalKind::interrupt())?);
     let registry = Registry::open(&path).await.map_err(|e| explain(&e))?;
-    let server = registry.serve(ServeOptions { listen: args.listen }).await.map_err(|e| explain(&e))?;
+    let server = registry
+        .serve(ServeOptions { listen: args.listen })
+        .await
+        .map_err(|e| explain(&e))?;
     output.stream(&ready(&registry, &server), |r| {
         let scheme = if r.tls { "https" } else { "http" };
-        format!("{} registry of {} is ready on {scheme}://{}\n", paint(GOOD, "●"), paint(BOLD, &r.network), r.address)
+        format!(
+            "{} registry of {} is ready on {scheme}://{}\n",
+            paint(GOOD, "●"),
+            paint(BOLD, &r.network),
+            r.address
+        )
     })?;
     tokio::select! {
         _ = terminate.recv() => {}
@@ -106,16 +119,29 @@ fn prepare(args: &ServeArgs, path: &Path) -> Outcome {
     let dir = NetworkDir::open(path).map_err(|e| explain_directory(&e))?;
     if args.self_signed && !path.join("self-signed.crt").exists() {
         let mut names = vec!["localhost".to_owned()];
-        names.extend(args.urls.iter().chain(&dir.settings().public_urls).filter_map(|url| host(url)));
+        names.extend(
+            args.urls
+                .iter()
+                .chain(&dir.settings().public_urls)
+                .filter_map(|url| host(url)),
+        );
         names.sort();
         names.dedup();
-        dir.create_self_signed(&names).map_err(|e| explain_directory(&e))?;
+        dir.create_self_signed(&names)
+            .map_err(|e| explain_directory(&e))?;
     }
     if args.urls.is_empty() && args.tls_cert.is_none() {
         return Ok(());
     }
-    if let Some(url) = args.urls.iter().find(|url| !osier_proto::invite::valid_registry_url(url)) {
-        return Err(Failure::plain(Exit::Usage, format!("`{url}` is not an http:// or https:// URL")));
+    if let Some(url) = args
+        .urls
+        .iter()
+        .find(|url| !osier_proto::invite::valid_registry_url(url))
+    {
+        return Err(Failure::plain(
+            Exit::Usage,
+            format!("`{url}` is not an http:// or https:// URL"),
+        ));
     }
     let file = path.join("registry.toml");
     let problem = |e: io::Error| Failure::io(format!("cannot change {}", file.display()), &e);
@@ -126,16 +152,20 @@ fn prepare(args: &ServeArgs, path: &Path) -> Outcome {
         // database password.
         let temporary = path.join("registry.toml.new");
         fs::write(&temporary, "").map_err(problem)?;
-        fs::set_permissions(&temporary, fs::metadata(&file).map_err(problem)?.permissions()).map_err(problem)?;
-        fs::write(&temporary, new).and_then(|()| fs::rename(&temporary, &file)).map_err(problem)?;
+        fs::set_permissions(&temporary, fs::metadata(&file).map_err(problem)?.permissions())
+            .map_err(problem)?;
+        fs::write(&temporary, new)
+            .and_then(|()| fs::rename(&temporary, &file))
+            .map_err(problem)?;
     }
     Ok(())
 }
 
 fn edit(old: &str, args: &ServeArgs) -> Outcome<String> {
     // It has been parsed as settings before.
-    let mut document: DocumentMut =
-        old.parse().map_err(|e: toml_edit::TomlError| Failure::plain(Exit::Failure, format!("registry.toml: {e}")))?;
+    let mut document: DocumentMut = old
+        .parse()
+        .map_err(|e: toml_edit::TomlError| Failure::plain(Exit::Failure, format!("registry.toml: {e}")))?;
     if !args.urls.is_empty() {
         document["public_urls"] = value(args.urls.iter().collect::<Array>());
     }
@@ -177,7 +207,8 @@ mod tests {
 
     #[test]
     fn settings_keep_their_comments_and_other_values() {
-        let args = Wrapper::parse_from(["x", "--url", "https://a.example", "--url", "https://b.example:1"]).serve;
+        let args =
+            Wrapper::parse_from(["x", "--url", "https://a.example", "--url", "https://b.example:1"]).serve;
         let old = "# where\npublic_urls = []\n\n# what\ndatabase = \"sqlite:registry.db\"\n";
         let new = edit(old, &args).expect("edited");
         assert_eq!(
@@ -201,7 +232,10 @@ mod tests {
         ])
         .serve;
         let new = edit("listen = \"[::]:1\"\n", &args).expect("edited");
-        assert!(new.starts_with("listen = \"[::]:1\"\n") && new.contains("[tls]\ncertificate = \"/"), "{new}");
+        assert!(
+            new.starts_with("listen = \"[::]:1\"\n") && new.contains("[tls]\ncertificate = \"/"),
+            "{new}"
+        );
     }
 
     #[test]

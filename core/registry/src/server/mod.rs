@@ -210,7 +210,7 @@ async fn maintain(registry: Registry, acceptor: Option<SharedAcceptor>, mut stop
         if delegation.not_after.seconds_since(registry.now()) < 30 * 86_400 {
             warn!(
                 not_after = %delegation.not_after,
-                "the registry's right to sign ends soon: run `osier registry renew-issuer --root-key FILE`"
+                "the registry's right to sign ends soon: run `osier network renew-issuer --root-key FILE`"
             );
         }
         let Some(shared) = &acceptor else { continue };
