@@ -13,6 +13,7 @@ pub mod formats;
 pub mod mutate;
 pub mod node;
 pub mod packets;
+pub mod registry;
 pub mod tunnel;
 
 use std::path::PathBuf;
@@ -66,6 +67,12 @@ pub const TARGETS: &[Target] = &[
         name: "auth-token",
         run: formats::auth_token,
         seeds: formats::auth_tokens,
+        mutations: 15_000,
+    },
+    Target {
+        name: "registry-json",
+        run: registry::json,
+        seeds: registry::bodies,
         mutations: 15_000,
     },
     Target {
