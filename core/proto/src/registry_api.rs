@@ -291,7 +291,8 @@ pub struct RevocationReply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ErrorReply {
     /// Stable, machine-readable: `token-used`, `token-expired`, `token-unknown`, `rate-limited`, `malformed`, `revoked`,
-    /// `not-a-member`, `too-large`, `name-taken`, `internal`.
+    /// `unauthenticated` (signature, clock),
+    /// `not-a-member`, `too-large`, `name-taken`, `network-full`, `stale-record`, `internal` (try again later).
     pub code: String,
     pub message: String,
 }

@@ -2,17 +2,17 @@
 
 use crate::{
     Database, DatabaseError, DirectoryError, Error, NetworkDir, Refusal,
-    database::{NewNode, NodeRow, Record, Session, TokenRow},
-    random, tls, unix_now,
+    database::{NewNode, NodeRow, Record, Session},
+    invites::{refused_token, token_hash},
+    unix_now,
 };
 use osier_proto::{
     IpNet,
     certificate::{Certificate, Fields, Flags},
     identity::NodeId,
-    invite::{Invite, MAX_REGISTRIES, valid_registry_url},
     network::Network,
     registry_api::{Applicant, EnrolReply, EnrolRequest, PublishRequest},
-    revocation::{MAX_REVOKED, RevocationList},
+    revocation::RevocationList,
     wallclock::{CLOCK_SKEW, UnixTime},
 };
 use serde::Serialize;
@@ -20,16 +20,10 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     path::Path,
     sync::Arc,
-    time::Duration,
 };
 
 /// Certificates begin this much in the past, so that a node whose clock is an hour slow takes them at once.
 const BACKDATE: u64 = 300;
-/// A list is signed anew when its delegation ends within this time.
-const RESIGN_AHEAD: u64 = 30 * 86_400;
-/// Expired invites are shown for so long.
-const KEEP_TOKENS: u64 = 30 * 86_400;
-
 pub(crate) type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
 
 /// A registry directory with its database. Cheap to clone.
@@ -49,38 +43,6 @@ impl std::fmt::Debug for Registry {
     }
 }
 
-/// How to make an invite.
-#[derive(Clone, Debug)]
-pub struct InviteOptions {
-    /// How many nodes may enrol with it; 1 by default.
-    pub uses: u64,
-    /// 1 day by default.
-    pub expires_in: Duration,
-    /// Base URLs of the registries; empty: those of the settings.
-    pub urls: Vec<String>,
-}
-
-impl Default for InviteOptions {
-    fn default() -> Self {
-        Self {
-            uses: 1,
-            expires_in: Duration::from_secs(86_400),
-            urls: Vec::new(),
-        }
-    }
-}
-
-/// An invite as the registry remembers it: without its token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct InviteInfo {
-    /// Names it to [`Registry::revoke_invite`].
-    pub id: String,
-    pub uses: u64,
-    pub uses_left: u64,
-    pub created: UnixTime,
-    pub expires: UnixTime,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NodeInfo {
     pub node: NodeId,
@@ -91,16 +53,6 @@ pub struct NodeInfo {
     /// End of its newest certificate.
     pub not_after: UnixTime,
     pub revoked: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RevokedNode {
-    pub node: NodeId,
-    pub name: String,
-    /// Of the list that says so.
-    pub list_number: u64,
-    /// It was revoked before.
-    pub already: bool,
 }
 
 /// What a node gets when it enrols or renews.
@@ -147,7 +99,7 @@ impl Registry {
         (self.clock)()
     }
 
-    fn network(&self) -> &Network {
+    pub(crate) fn network(&self) -> &Network {
         self.dir.network()
     }
 
@@ -172,95 +124,6 @@ impl Registry {
             self.insert_list(&mut session, 0, Vec::new()).await?;
         }
         Ok(session.commit().await?)
-    }
-
-    // Invites.
-
-    /// Makes an invite. Its token is nowhere else: the database has only the hash.
-    pub async fn create_invite(&self, options: InviteOptions) -> Result<Invite, Error> {
-        let registries = if options.urls.is_empty() {
-            self.own_urls()?
-        } else {
-            options.urls
-        };
-        if let Some(url) = registries.iter().find(|url| !valid_registry_url(url)) {
-            return Err(Error::Invalid(format!(
-                "`{url}` is not a registry's URL: use http://HOST:PORT or https://HOST:PORT"
-            )));
-        }
-        if registries.len() > MAX_REGISTRIES {
-            return Err(Error::Invalid(format!(
-                "an invite holds at most {MAX_REGISTRIES} registry URLs"
-            )));
-        }
-        if options.uses == 0 || options.uses > 1_000_000 {
-            return Err(Error::Invalid("an invite has 1 to 1,000,000 uses".into()));
-        }
-        if !(1..=366 * 86_400).contains(&options.expires_in.as_secs()) {
-            return Err(Error::Invalid("an invite lasts 1 second to 1 year".into()));
-        }
-        let token = random::<16>().map_err(DirectoryError::from)?;
-        let now = self.now();
-        let row = TokenRow {
-            hash: token_hash(&token),
-            uses: options.uses,
-            uses_left: options.uses,
-            created: now,
-            expires: now.saturating_add(options.expires_in.as_secs()),
-        };
-        let tls_pin = tls::pin(&self.dir)?;
-        let mut session = self.database.write().await?;
-        session
-            .delete_tokens_expired_before(now.saturating_sub(KEEP_TOKENS))
-            .await?;
-        session.insert_token(&row).await?;
-        session.commit().await?;
-        Ok(Invite {
-            registries,
-            root: self.network().root,
-            token,
-            tls_pin,
-        })
-    }
-
-    /// The settings' URLs, or the address it listens on when that is a single one.
-    fn own_urls(&self) -> Result<Vec<String>, Error> {
-        let settings = self.dir.settings();
-        if !settings.public_urls.is_empty() {
-            return Ok(settings.public_urls.clone());
-        }
-        let listen = settings.listen;
-        if listen.ip().is_unspecified() || listen.port() == 0 {
-            return Err(Error::Invalid(
-                "the registry does not know where nodes reach it: set public_urls in registry.toml, or give the URL".into(),
-            ));
-        }
-        let scheme = if tls::server_config(&self.dir)?.is_some() {
-            "https"
-        } else {
-            "http"
-        };
-        Ok(vec![format!("{scheme}://{listen}")])
-    }
-
-    /// Newest first; expired ones are shown for 30 days.
-    pub async fn list_invites(&self) -> Result<Vec<InviteInfo>, Error> {
-        let tokens = self.database.read().await?.tokens().await?;
-        Ok(tokens.iter().map(invite_info).collect())
-    }
-
-    /// Withdraws an invite; nodes that enrolled with it stay.
-    pub async fn revoke_invite(&self, id: &str) -> Result<InviteInfo, Error> {
-        let mut session = self.database.write().await?;
-        let token = session
-            .tokens()
-            .await?
-            .into_iter()
-            .find(|token| invite_info(token).id == id);
-        let token = token.ok_or_else(|| Error::NoSuchInvite(id.to_owned()))?;
-        session.delete_token(&token.hash).await?;
-        session.commit().await?;
-        Ok(invite_info(&token))
     }
 
     // Nodes.
@@ -291,75 +154,6 @@ impl Registry {
             not_after,
             revoked,
         })
-    }
-
-    /// Ends a node's membership for good: it gets no certificate any more, and the new list, which members fetch
-    /// and pass on, voids those it has. By name, or by at least 8 digits of its key.
-    pub async fn revoke_node(&self, name_or_key: &str) -> Result<RevokedNode, Error> {
-        let mut session = self.database.write().await?;
-        session.lock_network().await?;
-        let node = find_node(&mut session, name_or_key).await?;
-        let list = self.stored_list(&mut session).await?;
-        let (list_number, already) = if node.revoked && list.revoked.iter().any(|&(id, _)| id == node.node) {
-            (list.number, true)
-        } else {
-            session.mark_revoked(&node.node).await?;
-            let mut revoked = self.still_needed(&mut session, &list).await?;
-            revoked.push((node.node, u64::MAX));
-            if revoked.len() > MAX_REVOKED {
-                return Err(Error::TooManyRevoked);
-            }
-            self.insert_list(&mut session, list.number + 1, revoked).await?;
-            (list.number + 1, false)
-        };
-        session.commit().await?;
-        Ok(RevokedNode {
-            node: node.node,
-            name: node.name,
-            list_number,
-            already,
-        })
-    }
-
-    /// Entries of nodes that may still have a certificate somebody accepts.
-    async fn still_needed(
-        &self,
-        session: &mut Session,
-        list: &RevocationList,
-    ) -> Result<Vec<(NodeId, u64)>, DatabaseError> {
-        let mut kept = Vec::new();
-        for &(node, serial) in &list.revoked {
-            let over = match session.node(&node).await? {
-                Some(row) => self.now() > self.renewable_until(row.not_after),
-                // Not ours to judge.
-                None => false,
-            };
-            if !over {
-                kept.push((node, serial));
-            }
-        }
-        Ok(kept)
-    }
-
-    async fn insert_list(
-        &self,
-        session: &mut Session,
-        number: u64,
-        revoked: Vec<(NodeId, u64)>,
-    ) -> Result<(), Error> {
-        let now = self.now();
-        let (issuer, delegation) = self.dir.issuer(now)?;
-        let list = RevocationList::sign(number, revoked, issuer, Some(delegation), &self.network().id());
-        let list = list.map_err(|_| Error::TooManyRevoked)?;
-        Ok(session.insert_revocations(number, list.encode(), now).await?)
-    }
-
-    async fn stored_list(&self, session: &mut Session) -> Result<RevocationList, DatabaseError> {
-        let bytes = session
-            .revocations()
-            .await?
-            .ok_or_else(|| session.corrupt("there is no revocation list"))?;
-        RevocationList::decode(&bytes).map_err(|_| session.corrupt("the revocation list is unreadable"))
     }
 
     // What members ask for.
@@ -488,7 +282,7 @@ impl Registry {
         Ok(row)
     }
 
-    fn renewable_until(&self, not_after: UnixTime) -> UnixTime {
+    pub(crate) fn renewable_until(&self, not_after: UnixTime) -> UnixTime {
         not_after
             .saturating_add(CLOCK_SKEW)
             .saturating_add(self.network().grace)
@@ -531,42 +325,6 @@ impl Registry {
     pub async fn directory(&self, node: &NodeId, limit: u64) -> Result<Vec<Vec<u8>>, Error> {
         let mut session = self.database.read().await?;
         Ok(session.sample_bundles(node, self.now(), limit).await?)
-    }
-
-    /// The newest revocation list.
-    pub async fn revocations(&self) -> Result<RevocationList, Error> {
-        let mut session = self.database.read().await?;
-        Ok(self.stored_list(&mut session).await?)
-    }
-
-    /// The number of the newest list.
-    pub(crate) async fn revocation_number(&self) -> Result<u64, Error> {
-        let mut session = self.database.read().await?;
-        Ok(session.revocation_number().await?.unwrap_or_default())
-    }
-
-    /// Renews the delegation if it is time and the root key is here, and signs the list anew before the delegation
-    /// it carries ends.
-    pub(crate) async fn maintain(&self) -> Result<(), Error> {
-        let now = self.now();
-        self.dir.refresh(now)?;
-        let ahead = now.saturating_add(RESIGN_AHEAD);
-        let lasts = |list: &RevocationList| {
-            // The list's own check adds the grace.
-            list.verify(self.network(), ahead.saturating_add(self.network().grace))
-                .is_ok()
-        };
-        if lasts(&self.revocations().await?) || self.dir.delegation().not_after <= ahead {
-            return Ok(());
-        }
-        let mut session = self.database.write().await?;
-        session.lock_network().await?;
-        let list = self.stored_list(&mut session).await?;
-        if !lasts(&list) {
-            let revoked = self.still_needed(&mut session, &list).await?;
-            self.insert_list(&mut session, list.number + 1, revoked).await?;
-        }
-        Ok(session.commit().await?)
     }
 
     // Certificates.
@@ -630,53 +388,5 @@ fn prefix_bits(prefix: &IpNet) -> u128 {
         IpAddr::V6(network) => network.to_bits(),
         // Networks have IPv6 prefixes.
         IpAddr::V4(_) => 0,
-    }
-}
-
-fn token_hash(token: &[u8; 16]) -> String {
-    blake3::derive_key("osier registry 2026 invite token", token)
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect()
-}
-
-fn invite_info(token: &TokenRow) -> InviteInfo {
-    InviteInfo {
-        id: token.hash.chars().take(12).collect(),
-        uses: token.uses,
-        uses_left: token.uses_left,
-        created: token.created,
-        expires: token.expires,
-    }
-}
-
-async fn refused_token(session: &mut Session, hash: &str, now: UnixTime) -> Result<Refusal, DatabaseError> {
-    Ok(match session.token(hash).await? {
-        None => Refusal::TokenUnknown,
-        Some(token) if token.expires <= now => Refusal::TokenExpired(token.expires),
-        Some(_) => Refusal::TokenUsed,
-    })
-}
-
-async fn find_node(session: &mut Session, name_or_key: &str) -> Result<NodeRow, Error> {
-    if let Some(node) = session.node_named(name_or_key).await? {
-        return Ok(node);
-    }
-    let wanted = name_or_key.to_ascii_lowercase();
-    let nodes = session.nodes().await?;
-    let by_key = |row: &NodeRow| wanted.len() >= 8 && row.node.to_string().starts_with(&wanted);
-    let mut found: Vec<NodeRow> = nodes.iter().filter(|row| by_key(row)).cloned().collect();
-    if found.is_empty() {
-        // Revoked before: say so instead of "unknown".
-        found = nodes
-            .into_iter()
-            .filter(|row| row.name == wanted)
-            .take(1)
-            .collect();
-    }
-    match (found.pop(), found.is_empty()) {
-        (Some(node), true) => Ok(node),
-        (Some(_), false) => Err(Error::AmbiguousNode(name_or_key.to_owned())),
-        (None, _) => Err(Error::NoSuchNode(name_or_key.to_owned())),
     }
 }

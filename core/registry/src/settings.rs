@@ -223,7 +223,7 @@ pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (unit, size) = UNITS
         .iter()
-        .find(|(_, size)| seconds >= *size && seconds % size == 0)
+        .find(|(_, size)| seconds >= *size && seconds.is_multiple_of(*size))
         .unwrap_or(&('s', 1));
     format!("{}{unit}", seconds / size)
 }

@@ -11,7 +11,7 @@ pub(crate) use store::{NewNode, NodeRow, Record, TokenRow};
 
 use crate::{DatabaseError, files};
 use sqlx::{
-    Any, AnyConnection, AnyPool, ConnectOptions as _, Executor as _, Transaction,
+    Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions},
 };
 use std::{
@@ -20,6 +20,7 @@ use std::{
     sync::Once,
     time::Duration,
 };
+use tokio::time::timeout;
 
 /// Waiting longer than this for a connection or a lock is an error.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,17 +56,8 @@ impl Database {
             kind: target.kind,
             label: target.label,
         };
-        database.prepare().await?;
+        migrations::run(&database).await?;
         Ok(database)
-    }
-
-    async fn prepare(&self) -> Result<(), DatabaseError> {
-        if self.kind == DatabaseKind::Sqlite {
-            // Readers do not wait for writers. The file remembers it. Fails when the file can only be read.
-            let done = self.pool.execute("PRAGMA journal_mode = WAL").await;
-            done.map_err(|error| self.error(error))?;
-        }
-        migrations::run(self).await
     }
 
     pub fn kind(&self) -> DatabaseKind {
@@ -236,15 +228,38 @@ async fn connect(target: &Target) -> Result<AnyPool, DatabaseError> {
              SET idle_in_transaction_session_timeout = '5s'; SET client_min_messages = 'warning';",
         ),
     };
-    AnyPoolOptions::new()
+    // The pool tries again and again and then knows only that time is up: ask once without it for the reason.
+    timeout(PATIENCE, try_once(&options, target.kind, settings))
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        .map_err(failure)?;
+    let pool = AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
         .after_connect(move |connection, _| {
             Box::pin(async move { sqlx::raw_sql(settings).execute(connection).await.map(drop) })
         })
-        .connect_with(options)
-        .await
-        .map_err(failure)
+        // SQLite ends a transaction by itself when the disk is full, which the driver does not notice: such a
+        // connection never comes out of the transaction, and is dropped here.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        .connect_lazy_with(options);
+    Ok(pool)
+}
+
+async fn try_once(
+    options: &AnyConnectOptions,
+    kind: DatabaseKind,
+    settings: &'static str,
+) -> Result<(), sqlx::Error> {
+    let mut connection = options.connect().await?;
+    sqlx::raw_sql(settings).execute(&mut connection).await?;
+    if kind == DatabaseKind::Sqlite {
+        // Readers do not wait for writers. The file remembers it. Fails when the file can only be read.
+        sqlx::raw_sql("PRAGMA journal_mode = WAL")
+            .execute(&mut connection)
+            .await?;
+    }
+    connection.close().await
 }
 
 /// Turns a driver's error into one that says what to do.

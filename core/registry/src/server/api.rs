@@ -185,24 +185,19 @@ async fn enrol(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<EnrolReply> {
-    // Only failures count: what is taken here is given back on success.
+    // Only refusals are charged: a hundred nodes that start together behind one address are welcome.
     let now = Instant::now();
     app.failed_enrolments
-        .take(client, now)
+        .check(client, now)
         .map_err(Failure::RateLimited)?;
-    if let Err(wait) = app.failed_enrolments_in_all.take(EVERYBODY, now) {
-        app.failed_enrolments.refund(client);
-        return Err(Failure::RateLimited(wait));
-    }
+    app.failed_enrolments_in_all
+        .check(EVERYBODY, now)
+        .map_err(Failure::RateLimited)?;
     let outcome = async {
         let request: EnrolRequest = json(&headers, &body)?;
         Ok(app.registry.enrol(&request).await?)
     };
     let outcome: Result<_, Failure> = outcome.await;
-    if !matches!(outcome, Err(Failure::Refused(_))) {
-        app.failed_enrolments.refund(client);
-        app.failed_enrolments_in_all.refund(EVERYBODY);
-    }
     match outcome {
         Ok(enrolled) => {
             app.metrics.enrolled.add();
@@ -211,6 +206,10 @@ async fn enrol(
             Ok(Json(enrolled.reply(app.registry.dir(), app.registry.now())))
         }
         Err(failure) => {
+            if !matches!(failure, Failure::Internal(_)) {
+                app.failed_enrolments.charge(client, now);
+                app.failed_enrolments_in_all.charge(EVERYBODY, now);
+            }
             if let Failure::Refused(refusal) = &failure {
                 app.metrics.enrolments_refused.add();
                 info!(event = "enrolment-refused", code = refusal.code(), %client);
@@ -350,7 +349,8 @@ fn authenticate(
     let header = header
         .to_str()
         .map_err(|_| failure(format!("the `{AUTH_HEADER}` header is not text")))?;
-    let token = AuthToken::decode(header).map_err(|error| failure(error.to_string()))?;
+    let token =
+        AuthToken::decode(header).map_err(|error| failure(format!("the `{AUTH_HEADER}` header: {error}")))?;
     let purpose = format!("{method} {}", uri.path());
     let network = app.registry.dir().network().id();
     token

@@ -27,11 +27,14 @@ use tower::Service as _;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
 
+/// Open connections by client.
+type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
 /// The slots that connections take.
 pub(super) struct Connections {
     all: Arc<Semaphore>,
     /// `None` behind a proxy, whose one address stands for everybody.
-    by_address: Option<Arc<Mutex<HashMap<IpAddr, usize>>>>,
+    by_address: Option<Counts>,
     per_address: usize,
     metrics: Arc<Metrics>,
 }
@@ -39,7 +42,7 @@ pub(super) struct Connections {
 /// A slot; free again when dropped.
 pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
-    address: Option<(Arc<Mutex<HashMap<IpAddr, usize>>>, IpAddr)>,
+    address: Option<(Counts, IpAddr)>,
 }
 
 impl Connections {

@@ -70,15 +70,30 @@ impl RateLimiter {
         Err(Duration::from_secs_f64((1.0 - bucket.tokens) / self.per_second))
     }
 
-    /// Gives one back.
-    pub(super) fn refund(&self, client: IpAddr) {
+    /// Whether [`Self::take`] would pass. For what costs something only when it fails: see [`Self::charge`].
+    pub(super) fn check(&self, client: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let table = &mut *table;
-        let bucket = table
-            .clients
-            .get_mut(&client_key(client))
-            .unwrap_or(&mut table.others);
-        bucket.tokens = (bucket.tokens + 1.0).min(self.burst);
+        let bucket = table.clients.get(&client_key(client));
+        // A stranger's bucket is full, or that of the others when the table is.
+        let others = (table.clients.len() >= self.capacity).then_some(&table.others);
+        let level = bucket
+            .or(others)
+            .map_or(self.burst, |bucket| self.level(bucket, now));
+        if level >= 1.0 {
+            Ok(())
+        } else {
+            Err(Duration::from_secs_f64((1.0 - level) / self.per_second))
+        }
+    }
+
+    /// Takes one that was checked before. Several may have been checked at once, so the bucket can go below zero,
+    /// by a burst at most.
+    pub(super) fn charge(&self, client: IpAddr, now: Instant) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = self.bucket(&mut table, client_key(client), now);
+        bucket.tokens = (self.level(bucket, now) - 1.0).max(-self.burst);
+        bucket.filled = now;
     }
 
     fn level(&self, bucket: &Bucket, now: Instant) -> f64 {
@@ -124,8 +139,17 @@ mod tests {
         limiter.take(address(2), start).unwrap();
         limiter.take(address(1), start + wait).unwrap();
         limiter.take(address(1), start + wait).unwrap_err();
-        limiter.refund(address(1));
-        limiter.take(address(1), start + wait).unwrap();
+    }
+
+    #[test]
+    fn only_what_is_charged_counts() {
+        let start = Instant::now();
+        let limiter = RateLimiter::new(1.0, 2.0, 10, start);
+        (0..100).for_each(|_| limiter.check(address(1), start).unwrap());
+        (0..100).for_each(|_| limiter.charge(address(1), start));
+        assert_eq!(limiter.check(address(1), start), Err(Duration::from_secs(3)));
+        limiter.check(address(2), start).unwrap();
+        limiter.check(address(1), start + Duration::from_secs(3)).unwrap();
     }
 
     #[test]

@@ -3,3 +3,9 @@
 
 mod enrolment;
 mod fixture;
+mod hostile;
+mod members;
+mod postgres;
+mod revocation;
+mod storage;
+mod tls;
