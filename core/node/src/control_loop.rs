@@ -292,12 +292,12 @@ impl ControlLoop {
                 node.handle_command(Command::SetCertificate(certificate), now);
             }
             Report::Directory(bundles, revocations) => {
-                node.handle_command(Command::SetRevocations(revocations), now);
+                node.handle_command(Command::SetRevocations(*revocations), now);
                 node.handle_command(Command::AddBundles(bundles), now);
             }
             Report::Revocations(revocations) => {
                 let number = revocations.number;
-                node.handle_command(Command::SetRevocations(revocations), now);
+                node.handle_command(Command::SetRevocations(*revocations), now);
                 self.submit(Job::RevocationsAt(number));
             }
         }

@@ -65,6 +65,7 @@ pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
     config.endpoints = (!args.endpoints.is_empty()).then(|| args.endpoints.clone());
     config.outgoing = args.neighbours.map(usize::from);
     config.leaf = args.leaf.then_some(true);
+    config.log = args.log_level.clone();
     Daemon::run(config).await.map_err(|e| explain(&e, &state_dir))
 }
 

@@ -234,7 +234,10 @@ async fn logs(
         for line in backlog {
             lines.put(&line).await?;
         }
-        while query.follow {
+        if !query.follow {
+            return Some(());
+        }
+        loop {
             match following.recv().await {
                 Ok(line) => lines.put(&line).await?,
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
@@ -249,7 +252,6 @@ async fn logs(
                 Err(broadcast::error::RecvError::Closed) => return Some(()),
             }
         }
-        Some(())
     })
 }
 

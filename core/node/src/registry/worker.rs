@@ -50,8 +50,8 @@ pub enum Report {
     },
     Failed(RegistryError),
     Renewed(Box<(Certificate, SignedNetwork, RevocationList)>),
-    Directory(Vec<Bundle>, RevocationList),
-    Revocations(RevocationList),
+    Directory(Vec<Bundle>, Box<RevocationList>),
+    Revocations(Box<RevocationList>),
 }
 
 #[derive(Debug)]
@@ -188,7 +188,7 @@ async fn attempt(
             },
         )
         .await;
-        tell(reports, Report::Directory(bundles, revocations)).await;
+        tell(reports, Report::Directory(bundles, Box::new(revocations))).await;
     }
     if let Some(bundle) = pending.publish.take() {
         let result = client.publish(&bundle).await;
@@ -257,7 +257,7 @@ async fn hold(
                 .await;
                 let newer = list.number > after;
                 if newer {
-                    tell(&reports, Report::Revocations(list)).await;
+                    tell(&reports, Report::Revocations(Box::new(list))).await;
                 }
                 // With a newer one, the node says when it has taken it.
                 let pause = HOLD_LEAST.saturating_sub(began.elapsed());

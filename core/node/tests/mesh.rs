@@ -1,0 +1,432 @@
+//! Real daemons with real TUN devices in namespaces.
+
+mod common;
+
+use common::*;
+use osier_core::control::types::{
+    DaemonState, Event, HealthCode, ProbeLine, ProbeRequest, TraceLine, TraceRequest,
+};
+use osier_lab::{Error, Lab, Netns, Process, wait_until};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+#[test]
+fn daemon_process() {
+    be_a_daemon();
+}
+
+/// `a` and `b` on one link; they know each other's endpoints.
+struct Pair {
+    a: Netns,
+    b: Netns,
+    dirs: [PathBuf; 2],
+    members: [Member; 2],
+}
+
+fn pair(lab: &Lab) -> osier_lab::Result<Pair> {
+    let (a, b) = (lab.netns("a")?, lab.netns("b")?);
+    lab.veth((&a, "eth0"), (&b, "eth0"))?;
+    a.address("eth0", "198.51.100.1/24")?;
+    b.address("eth0", "198.51.100.2/24")?;
+    let mesh = Mesh::new();
+    let members = [mesh.member("alice", 1), mesh.member("bob", 2)];
+    let bundles = [
+        mesh.bundle(&members[0], &["198.51.100.1:16697"]),
+        mesh.bundle(&members[1], &["198.51.100.2:16697"]),
+    ];
+    let dirs = [lab.directory().join("alice"), lab.directory().join("bob")];
+    for (dir, member) in dirs.iter().zip(&members) {
+        mesh.write_state(dir, member, &bundles);
+    }
+    Ok(Pair { a, b, dirs, members })
+}
+
+fn up(pair: &Pair) -> osier_lab::Result<[Process; 2]> {
+    let processes = [
+        start(&pair.a, &pair.dirs[0], true)?,
+        start(&pair.b, &pair.dirs[1], true)?,
+    ];
+    wait_until(SOON, "the two are neighbours", || {
+        pair.dirs.iter().all(|d| neighbours(d) == Some(1))
+    })?;
+    let other = pair.members[1].address().to_string();
+    wait_until(SOON, "a packet gets through", || pair.a.ping(&other))?;
+    Ok(processes)
+}
+
+#[test]
+fn two_daemons_ping_each_other_and_answer_their_api() -> osier_lab::Result<()> {
+    Lab::run("two", |lab| {
+        let pair = pair(lab)?;
+        let mut processes = up(&pair)?;
+        // The largest packet that must pass: 1280 octets with headers.
+        let other = pair.members[1].address();
+        pair.a
+            .run(&format!("ping -n -q -c 3 -i 0.2 -W 2 -s 1232 {other}"))?;
+
+        let mode = |path: PathBuf| {
+            std::fs::metadata(path)
+                .map(|m| m.permissions().mode() & 0o777)
+                .ok()
+        };
+        expect(
+            mode(pair.dirs[0].join("control.sock")) == Some(0o600),
+            "the socket is private",
+        )?;
+
+        let runtime = runtime();
+        let alice = client(&pair.dirs[0]);
+        let (status, took) = runtime.block_on(async {
+            let began = Instant::now();
+            (alice.status().await, began.elapsed())
+        });
+        let status = status.map_err(text)?;
+        expect(took < Duration::from_millis(100), "status answers at once")?;
+        expect(
+            status.name == "alice" && status.state == DaemonState::Running,
+            "status shows the node",
+        )?;
+        expect(
+            status.interface.as_deref() == Some("osier0"),
+            "the device has the default name",
+        )?;
+        expect(
+            status.udp_port == 16697 && status.members == 2,
+            "port and members",
+        )?;
+        let unhealthy: Vec<_> = status
+            .health
+            .iter()
+            .filter(|h| h.code != HealthCode::RegistryUnreachable)
+            .collect();
+        expect(unhealthy.is_empty(), &format!("healthy: {unhealthy:?}"))?;
+
+        let peers = runtime.block_on(alice.peers()).map_err(text)?;
+        let bob = peers
+            .iter()
+            .find(|p| p.name == "bob")
+            .ok_or(Error::new("bob is a peer"))?;
+        expect(
+            bob.neighbour && bob.direct && bob.endpoint == Some(address("198.51.100.2:16697")),
+            "bob is direct",
+        )?;
+        expect(
+            bob.sent_octets > 0 && bob.received_octets > 0 && bob.metric.is_some(),
+            "bob's numbers",
+        )?;
+        let routes = runtime.block_on(alice.routes()).map_err(text)?;
+        expect(
+            routes
+                .iter()
+                .any(|r| r.selected && r.via.as_deref() == Some("bob")),
+            "a route goes by bob",
+        )?;
+        let topology = runtime.block_on(alice.topology()).map_err(text)?;
+        expect(
+            topology.links.iter().any(|l| l.tunnel && l.to == "bob"),
+            "the topology has the tunnel",
+        )?;
+
+        let (replies, lost) = runtime.block_on(async {
+            let mut request = ProbeRequest::new("bob");
+            (request.count, request.interval_ms) = (5, 50);
+            let mut lines = alice.probe(&request).await.map_err(text)?;
+            let (mut replies, mut lost) = (0, 0);
+            while let Some(line) = lines.next().await {
+                match line.map_err(text)? {
+                    ProbeLine::Reply { from, .. } if from == other => replies += 1,
+                    ProbeLine::Lost { .. } => lost += 1,
+                    _ => {}
+                }
+            }
+            Ok::<_, Error>((replies, lost))
+        })?;
+        expect(
+            (replies, lost) == (5, 0),
+            &format!("probes are answered: {replies} answers, {lost} lost"),
+        )?;
+        let unknown = runtime.block_on(alice.probe(&ProbeRequest::new("nobody")));
+        expect(
+            unknown.is_err_and(|e| e.to_string().contains("nobody")),
+            "an unknown target is named",
+        )?;
+
+        // A planned stop: the neighbour hears of it, the socket and the device are gone.
+        let bob = client(&pair.dirs[1]);
+        let heard = runtime.block_on(async {
+            let mut events = bob.events().await.map_err(text)?;
+            let began = Instant::now();
+            alice.down().await.map_err(text)?;
+            expect(began.elapsed() < Duration::from_secs(8), "down ends in time")?;
+            loop {
+                let line = events
+                    .next()
+                    .await
+                    .ok_or(Error::new("the stream ended"))?
+                    .map_err(text)?;
+                if let Event::NeighbourDown { name, reason, .. } = line.event {
+                    break Ok::<_, Error>((name, reason));
+                }
+            }
+        })?;
+        expect(
+            heard == ("alice".into(), "closed".into()),
+            &format!("bob heard of the stop: {heard:?}"),
+        )?;
+        let status = processes[0].wait(Duration::from_secs(3))?;
+        expect(status.success(), "the daemon ends with status 0")?;
+        expect(!pair.dirs[0].join("control.sock").exists(), "the socket is gone")?;
+        expect(pair.a.run("ip link show osier0").is_err(), "the device is gone")?;
+        // SIGTERM does the same.
+        let status = processes[1].terminate(Duration::from_secs(9))?;
+        expect(status.success(), "SIGTERM ends the daemon well")
+    })
+}
+
+#[test]
+fn three_daemons_relay_for_each_other() -> osier_lab::Result<()> {
+    Lab::run("three", |lab| {
+        // a - b - c: a and c have no link in common.
+        let (a, b, c) = (lab.netns("a")?, lab.netns("b")?, lab.netns("c")?);
+        lab.veth((&a, "eth0"), (&b, "left"))?;
+        lab.veth((&b, "right"), (&c, "eth0"))?;
+        a.address("eth0", "198.51.100.1/24")?;
+        b.address("left", "198.51.100.2/24")?;
+        b.address("right", "2001:db8:1::2/64")?;
+        c.address("eth0", "2001:db8:1::3/64")?;
+        let mesh = Mesh::new();
+        let members = [
+            mesh.member("alice", 1),
+            mesh.member("bob", 2),
+            mesh.member("carol", 3),
+        ];
+        let bundles = [
+            mesh.bundle(&members[0], &["198.51.100.1:16697"]),
+            mesh.bundle(&members[1], &["198.51.100.2:16697", "[2001:db8:1::2]:16697"]),
+            mesh.bundle(&members[2], &["[2001:db8:1::3]:16697"]),
+        ];
+        let dirs = ["alice", "bob", "carol"].map(|name| lab.directory().join(name));
+        let mut processes = Vec::new();
+        for ((dir, member), netns) in dirs.iter().zip(&members).zip([&a, &b, &c]) {
+            mesh.write_state(dir, member, &bundles);
+            processes.push(start(netns, dir, true)?);
+        }
+        let carol = members[2].address().to_string();
+        wait_until(SOON, "a reaches c through b", || a.ping(&carol))?;
+
+        let runtime = runtime();
+        let alice = client(&dirs[0]);
+        let peers = runtime.block_on(alice.peers()).map_err(text)?;
+        let carol = peers
+            .iter()
+            .find(|p| p.name == "carol")
+            .ok_or(Error::new("carol is a peer"))?;
+        expect(
+            !carol.direct && carol.via.as_deref() == Some("bob"),
+            "carol is reached through bob",
+        )?;
+        let hops = runtime.block_on(async {
+            let mut lines = alice.trace(&TraceRequest::new("carol")).await.map_err(text)?;
+            let mut hops = Vec::new();
+            while let Some(line) = lines.next().await {
+                match line.map_err(text)? {
+                    TraceLine::Hop { name, .. } => hops.push(name),
+                    TraceLine::Done { reached } => expect(reached, "the trace ends at carol")?,
+                    TraceLine::Started { .. } => {}
+                }
+            }
+            Ok::<_, Error>(hops)
+        })?;
+        expect(
+            hops == [Some("bob".into()), Some("carol".into())],
+            &format!("hops by name: {hops:?}"),
+        )
+    })
+}
+
+#[test]
+fn node_without_tun_relays_and_answers() -> osier_lab::Result<()> {
+    Lab::run("notun", |lab| {
+        let pair = pair(lab)?;
+        let _b = start(&pair.b, &pair.dirs[1], false)?;
+        let _a = start(&pair.a, &pair.dirs[0], true)?;
+        let bob = pair.members[1].address().to_string();
+        wait_until(SOON, "the node without a device answers pings", || {
+            pair.a.ping(&bob)
+        })?;
+        let status = runtime().block_on(client(&pair.dirs[1]).status()).map_err(text)?;
+        expect(status.interface.is_none(), "there is no device")?;
+        expect(
+            status.health.iter().any(|h| h.code == HealthCode::NoTun),
+            "health says so",
+        )
+    })
+}
+
+#[test]
+fn second_daemon_on_a_directory_is_refused() -> osier_lab::Result<()> {
+    Lab::run("twice", |lab| {
+        let pair = pair(lab)?;
+        let first = start(&pair.a, &pair.dirs[0], true)?;
+        wait_until(SOON, "the first answers", || answers(&pair.dirs[0]))?;
+        let mut second = start(&pair.b, &pair.dirs[0], true)?;
+        let status = second.wait(SOON)?;
+        expect(!status.success(), "the second one fails")?;
+        let log = second.log();
+        expect(
+            log.contains("another osier daemon") && log.contains("osier down"),
+            &log,
+        )?;
+        expect(answers(&pair.dirs[0]), "the first goes on")?;
+        drop(first);
+        // Killed: the lock goes with the process, its stale socket does not matter.
+        let _third = start(&pair.a, &pair.dirs[0], true)?;
+        wait_until(SOON, "a third starts", || answers(&pair.dirs[0]))?;
+        Ok::<_, Error>(())
+    })
+}
+
+#[test]
+fn missing_permission_for_a_device_says_what_to_do() -> osier_lab::Result<()> {
+    Lab::run("noperm", |lab| {
+        let pair = pair(lab)?;
+        let exe = std::env::current_exe().map_err(text)?;
+        // The same user without any capability.
+        let mut command = pair.a.command("setpriv");
+        command
+            .args([
+                "--bounding-set",
+                "-all",
+                "--inh-caps",
+                "-all",
+                "--no-new-privs",
+                "--",
+            ])
+            .arg(exe);
+        command
+            .args(["--exact", "daemon_process", "--nocapture"])
+            .env("OSIER_TEST_DAEMON", &pair.dirs[0]);
+        let mut process = pair.a.spawn("weak", command)?;
+        let status = process.wait(SOON)?;
+        expect(!status.success(), "it does not start")?;
+        let log = process.log();
+        let helpful = ["CAP_NET_ADMIN", "osier service install", "--no-tun"]
+            .iter()
+            .all(|w| log.contains(w));
+        expect(helpful, &log)
+    })
+}
+
+#[test]
+fn daemon_survives_a_disk_that_cannot_be_written() -> osier_lab::Result<()> {
+    Lab::run("readonly", |lab| {
+        let pair = pair(lab)?;
+        let dir = &pair.dirs[0];
+        let socket = lab.directory().join("alice.sock");
+        // Read-only for all of the lab, whose mounts nobody else sees.
+        let path = dir.display();
+        let script = format!(
+            "mount --bind {path} {path} && mount -o remount,ro,bind {path} && exec \"$0\" --exact daemon_process --nocapture"
+        );
+        let mut command = pair.a.command("sh");
+        command
+            .args(["-e", "-c", &script])
+            .arg(std::env::current_exe().map_err(text)?);
+        command
+            .env("OSIER_TEST_DAEMON", dir)
+            .env("OSIER_TEST_SOCKET", &socket);
+        let process = pair.a.spawn("osier", command)?;
+        let _b = start(&pair.b, &pair.dirs[1], true)?;
+        let bob = pair.members[1].address().to_string();
+        wait_until(SOON, "it works all the same", || pair.a.ping(&bob))?;
+        let healthy = || {
+            let status = runtime().block_on(osier_core::control::client::Client::at(&socket).status());
+            status.is_ok_and(|s| s.health.iter().any(|h| h.code == HealthCode::DiskNotWritable))
+        };
+        wait_until(SOON, "health says that the disk is read-only", healthy)?;
+        expect(process.log().contains("memory only"), "and the log, too")
+    })
+}
+
+#[test]
+fn damaged_cache_is_moved_aside_and_damaged_identity_refused() -> osier_lab::Result<()> {
+    Lab::run("damaged", |lab| {
+        let pair = pair(lab)?;
+        std::fs::write(pair.dirs[0].join("members"), "garbage").map_err(text)?;
+        let mut processes = up(&pair)?;
+        let status = runtime().block_on(client(&pair.dirs[0]).status()).map_err(text)?;
+        expect(
+            status.health.iter().any(|h| h.code == HealthCode::StateRecovered),
+            "health tells of the damage",
+        )?;
+        expect(
+            pair.dirs[0].join("members.damaged").exists(),
+            "the file was moved aside",
+        )?;
+        processes[0].terminate(Duration::from_secs(9))?;
+
+        let key = pair.dirs[0].join("identity.key");
+        std::fs::write(&key, "garbage").map_err(text)?;
+        let mut refused = start(&pair.a, &pair.dirs[0], true)?;
+        expect(!refused.wait(SOON)?.success(), "a damaged identity is refused")?;
+        expect(refused.log().contains("identity.key is damaged"), &refused.log())?;
+        expect(
+            std::fs::read(&key).map_err(text)? == b"garbage",
+            "and left where it is",
+        )
+    })
+}
+
+#[test]
+fn reload_applies_settings_and_names_mistakes() -> osier_lab::Result<()> {
+    Lab::run("reload", |lab| {
+        let pair = pair(lab)?;
+        let mut process = start(&pair.a, &pair.dirs[0], true)?;
+        wait_until(SOON, "it answers", || answers(&pair.dirs[0]))?;
+        let settings = pair.dirs[0].join("settings.toml");
+        let runtime = runtime();
+        let alice = client(&pair.dirs[0]);
+        std::fs::write(&settings, "endpoints = [\"203.0.113.9:1000\"]\nport = 5\n").map_err(text)?;
+        let reply = runtime.block_on(alice.reload()).map_err(text)?;
+        expect(
+            reply.applied == ["endpoints"] && reply.needs_restart == ["port"],
+            &format!("{reply:?}"),
+        )?;
+        let advertised = || {
+            let status = runtime.block_on(alice.status());
+            status.is_ok_and(|s| {
+                s.endpoints
+                    .iter()
+                    .any(|e| e.address == address("203.0.113.9:1000"))
+            })
+        };
+        wait_until(SOON, "the endpoint is advertised", advertised)?;
+        std::fs::write(&settings, "nonsense = 1\n").map_err(text)?;
+        let error = runtime
+            .block_on(alice.reload())
+            .err()
+            .ok_or(Error::new("a mistake is refused"))?;
+        expect(error.to_string().contains("nonsense"), &error.to_string())?;
+        // SIGHUP does the same; a mistake does not stop the node.
+        process.signal(1)?;
+        wait_until(SOON, "the log names the mistake", || {
+            process.log().contains("were not read again")
+        })?;
+        expect(process.is_running() && answers(&pair.dirs[0]), "it goes on")
+    })
+}
+
+fn expect(condition: bool, what: &str) -> osier_lab::Result<()> {
+    if condition {
+        Ok(())
+    } else {
+        Err(Error::new(format!("not so: {what}")))
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> Error {
+    Error::new(error.to_string())
+}
