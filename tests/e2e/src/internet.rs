@@ -127,9 +127,13 @@ impl Host {
         Ok(nat.run("nft list table inet filter")?)
     }
 
-    /// Octets (received, sent) on the host's interface so far, with all headers.
+    /// Octets (received, sent) on the host's line to the internet so far, with all headers. What a home's own
+    /// router and UPnP daemon chat about on the local wire is not on it.
     pub fn octets(&self) -> Result<(u64, u64)> {
-        let text = self.netns.run("ip -j -s link show dev eth0")?;
+        let text = match &self.nat {
+            Some((nat, _)) => nat.run("ip -j -s link show dev wan0")?,
+            None => self.netns.run("ip -j -s link show dev eth0")?,
+        };
         let link: serde_json::Value = serde_json::from_str(&text)?;
         let count = |way: &str| {
             link[0]["stats64"][way]["bytes"]

@@ -218,20 +218,11 @@ impl Member {
     /// Names along the way to `destination`, by `osier trace`.
     pub fn trace(&self, destination: &str) -> Result<Vec<String>> {
         let text = output(self.command().args(["trace", destination, "--json"]))?;
-        let lines: Vec<Value> = match serde_json::from_str::<Value>(&text) {
-            Ok(Value::Array(rows)) => rows,
-            Ok(Value::Object(object)) => object
-                .get("hops")
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default(),
-            _ => text
-                .lines()
-                .filter_map(|line| serde_json::from_str(line).ok())
-                .collect(),
-        };
-        Ok(lines
-            .iter()
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let hops = lines.filter(|line| line["line"] == "hop");
+        Ok(hops
             .filter_map(|l| l["name"].as_str().map(str::to_owned))
             .collect())
     }
