@@ -17,10 +17,13 @@ use sqlx::{
 use std::{
     path::{Path, PathBuf},
     str::FromStr as _,
-    sync::Once,
+    sync::{Arc, Once},
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 /// Waiting longer than this for a connection or a lock is an error.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,6 +41,8 @@ pub struct Database {
     kind: DatabaseKind,
     /// For messages: the URL without its password.
     label: String,
+    /// SQLite has one writer, and lets those who wait poll for their turn. Here they queue.
+    writer: Option<Arc<Semaphore>>,
 }
 
 impl Database {
@@ -55,6 +60,7 @@ impl Database {
             pool,
             kind: target.kind,
             label: target.label,
+            writer: (target.kind == DatabaseKind::Sqlite).then(|| Arc::new(Semaphore::new(1))),
         };
         migrations::run(&database).await?;
         Ok(database)
@@ -76,18 +82,27 @@ impl Database {
 
     /// A transaction that only reads.
     pub(crate) async fn read(&self) -> Result<Session, DatabaseError> {
-        self.begin("BEGIN").await
+        self.begin("BEGIN", None).await
     }
 
     /// A transaction that writes. SQLite takes its one lock at once, because upgrading a read lock can fail.
     pub(crate) async fn write(&self) -> Result<Session, DatabaseError> {
-        match self.kind {
-            DatabaseKind::Sqlite => self.begin("BEGIN IMMEDIATE").await,
-            DatabaseKind::Postgres => self.begin("BEGIN").await,
-        }
+        let Some(writer) = &self.writer else {
+            return self.begin("BEGIN", None).await;
+        };
+        let turn = timeout(PATIENCE, Arc::clone(writer).acquire_owned()).await;
+        let turn = turn
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| DatabaseError::Locked(self.label.clone()))?;
+        self.begin("BEGIN IMMEDIATE", Some(turn)).await
     }
 
-    async fn begin(&self, statement: &'static str) -> Result<Session, DatabaseError> {
+    async fn begin(
+        &self,
+        statement: &'static str,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<Session, DatabaseError> {
         let transaction = self
             .pool
             .begin_with(statement)
@@ -96,6 +111,7 @@ impl Database {
         Ok(Session {
             transaction,
             database: self.clone(),
+            _turn: turn,
         })
     }
 
@@ -108,6 +124,7 @@ impl Database {
 pub(crate) struct Session {
     transaction: Transaction<'static, Any>,
     database: Database,
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Session {
@@ -115,6 +132,7 @@ impl Session {
         let Self {
             transaction,
             database,
+            _turn,
         } = self;
         transaction.commit().await.map_err(|error| database.error(error))
     }

@@ -380,7 +380,7 @@ fn in_small_file_system(test: &str) -> Option<PathBuf> {
 
 fn remount(path: &Path, how: &str) {
     let done = Command::new("mount")
-        .args(["-o", &format!("remount,{how}")])
+        .args(["-o", &format!("remount,bind,{how}")])
         .arg(path)
         .status()
         .unwrap();
