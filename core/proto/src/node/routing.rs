@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn reads_the_interval_of_a_hello() {
-        let hello = [42, 2, 0, 11, 0, 9, 1, 0, 4, 6, 0, 0, 0, 7, 1, 144];
+        let hello = [42, 2, 0, 12, 0, 9, 1, 0, 4, 6, 0, 0, 0, 7, 1, 144];
         assert_eq!(promised_interval(&hello), Some(Duration::from_secs(4)));
         for length in 0..hello.len() {
             assert_eq!(promised_interval(&hello[..length]), None);
