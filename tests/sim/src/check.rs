@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Broken {
     Down(HostId),
     NoRoute(HostId),
-    /// The tunnel that the table points to is not there, not open at both ends, or its link is down.
-    Tunnel(HostId, HostId),
+    /// The tunnel that the table points to leads nowhere, for the reason given.
+    Tunnel(HostId, HostId, &'static str),
     Loop(HostId),
 }
 
@@ -81,13 +81,24 @@ impl World {
             Some(Hop::Tunnel(tunnel)) => tunnel,
             Some(Hop::Unreachable) | None => return Err(Broken::NoRoute(here)),
         };
-        let next = self.peer(here, tunnel).ok_or(Broken::Tunnel(here, here))?;
+        let next = self
+            .peer(here, tunnel)
+            .ok_or(Broken::Tunnel(here, here, "it does not exist"))?;
         let endpoint = host.snapshot.tunnels.get(&tunnel).and_then(|t| t.endpoint());
         let arrives = endpoint.is_some_and(|e| {
             underlay::host_of(e.ip()) == Some(next) && self.port_leads_in(next, here, e.port())
         });
-        if !arrives || !self.underlay.connected(here, next) || !self.open_between(here, tunnel, next) {
-            return Err(Broken::Tunnel(here, next));
+        if !arrives {
+            return Err(Broken::Tunnel(here, next, "its endpoint is wrong"));
+        }
+        if !self.underlay.connected(here, next) {
+            return Err(Broken::Tunnel(here, next, "its link is down"));
+        }
+        if !self.host(next).is_running() {
+            return Err(Broken::Tunnel(here, next, "its peer is dead"));
+        }
+        if !self.open_between(here, tunnel, next) {
+            return Err(Broken::Tunnel(here, next, "it is not open at both ends"));
         }
         Ok(Some(next))
     }

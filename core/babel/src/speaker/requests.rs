@@ -62,6 +62,9 @@ impl Speaker {
         match entry.requests.get_mut(&router_id) {
             Some(request) if !seqno.newer_than(request.seqno) => {
                 let (seqno, hops) = (request.seqno, request.hop_count);
+                // Whose route is gone cannot help: make room for those who can.
+                let routes = &entry.routes;
+                request.targets.retain(|t| routes.get(t).is_some_and(|r| r.metric != INFINITY));
                 let mut new = Vec::new();
                 for target in to {
                     if request.targets.len() < MAX_TARGETS && request.targets.insert(*target) {

@@ -4,7 +4,7 @@ use super::{
     Event, Node, Request,
     membership::is_current,
     stop::PENALTY,
-    tunnel::{IDLE_INTERVAL, NOMINAL_COST, Rtt, Tunnel},
+    tunnel::{IDLE_INTERVAL, Rtt, Tunnel, UNMEASURED_COST},
     tunnels::interface,
 };
 use crate::{
@@ -166,7 +166,7 @@ impl Node {
     pub(super) fn start_routing(&mut self, id: TunnelId, now: Instant) {
         let config = InterfaceConfig {
             cost_model: CostModel::Etx,
-            rx_cost: NOMINAL_COST,
+            rx_cost: UNMEASURED_COST,
             hello_interval: IDLE_INTERVAL,
             update_interval: UPDATE_INTERVAL,
             link_local: self.link_local,

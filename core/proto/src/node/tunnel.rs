@@ -96,7 +96,7 @@ impl Default for Rtt {
             asked: 0,
             samples: 0,
             smoothed: None,
-            cost: NOMINAL_COST,
+            cost: UNMEASURED_COST,
             pending: VecDeque::new(),
         }
     }
@@ -152,8 +152,10 @@ pub(super) struct Tunnel {
 /// Interval of Babel Hellos on a tunnel that carries no data, and on one that does.
 pub(super) const IDLE_INTERVAL: Duration = Duration::from_secs(4);
 pub(super) const BUSY_INTERVAL: Duration = Duration::from_secs(1);
-/// Cost of a link before its round-trip time is known.
-pub(super) const NOMINAL_COST: u16 = 96;
+/// Cost of a link before its round-trip time is known: higher than most, so that measuring lowers it. From a low
+/// one, metrics would rise above what was announced before, and every route would need a new seqno to become
+/// feasible again.
+pub(super) const UNMEASURED_COST: u16 = 2000;
 
 impl Tunnel {
     pub(super) fn new(
