@@ -2,7 +2,7 @@
 
 use crate::{
     exit::{Exit, Failure, Outcome},
-    paths::StateArgs,
+    paths::ControlArgs,
 };
 use osier_core::control::{
     client::{Client, ClientError},
@@ -18,12 +18,13 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(args: &StateArgs) -> Outcome<Self> {
-        let state_dir = args.dir()?;
-        Ok(Self {
-            client: Client::in_state_dir(&state_dir),
-            state_dir,
-        })
+    pub(crate) fn new(args: &ControlArgs) -> Outcome<Self> {
+        let state_dir = args.state.dir()?;
+        let client = match &args.socket {
+            Some(path) => Client::at(path),
+            None => Client::in_state_dir(&state_dir),
+        };
+        Ok(Self { client, state_dir })
     }
 
     /// Gives a client's error its exit code and advice.

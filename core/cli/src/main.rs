@@ -112,8 +112,7 @@ mod tests {
                     missing.push(path.clone());
                 }
                 for option in child.get_arguments().filter_map(|a| a.get_long()) {
-                    if !MANUAL.contains(&format!("--{option}`"))
-                        && !MANUAL.contains(&format!("--{option} "))
+                    if !MANUAL.contains(&format!("--{option}`")) && !MANUAL.contains(&format!("--{option} "))
                     {
                         missing.push(format!("{path} --{option}"));
                     }

@@ -31,6 +31,22 @@ impl StateArgs {
     }
 }
 
+/// Options of every command that speaks to the running node.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ControlArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// Path of the daemon's control socket [default: control.sock in the state directory]
+    #[arg(
+        long = "control-socket",
+        value_name = "PATH",
+        env = "OSIER_CONTROL_SOCKET",
+        hide_env_values = true,
+        help_heading = "Node"
+    )]
+    pub(crate) socket: Option<PathBuf>,
+}
+
 /// Options of every command about a network or its registry.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RegistryDirArgs {

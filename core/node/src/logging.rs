@@ -7,6 +7,7 @@ use crate::{clock, control::types::LogLine};
 use std::{
     collections::VecDeque,
     fmt::{self, Write as _},
+    io::IsTerminal,
     sync::{Mutex, OnceLock, PoisonError},
 };
 use tokio::sync::broadcast;
@@ -47,6 +48,7 @@ pub fn init(filter: &str) -> Result<(), BadFilter> {
     let (parsed, handle) = reload::Layer::new(parsed);
     let standard_error = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        .with_ansi(colours())
         .with_target(false);
     let installed = tracing_subscriber::registry()
         .with(parsed)
@@ -57,6 +59,11 @@ pub fn init(filter: &str) -> Result<(), BadFilter> {
         let _ = FILTER.set(handle);
     }
     Ok(())
+}
+
+/// Only people like them, and not all: see no-color.org.
+fn colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
 /// Whether `filter` can be parsed.

@@ -5,7 +5,7 @@ use crate::{
     exit::{Exit, Failure, Outcome},
     format,
     output::{BAD, DIM, GOOD, Output, WARN, paint},
-    paths::StateArgs,
+    paths::ControlArgs,
     progress::Progress,
     render,
 };
@@ -14,11 +14,11 @@ use osier_core::control::types::{Event, EventLine, LogLine};
 #[derive(Debug, clap::Args)]
 pub(crate) struct DownArgs {
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 pub(crate) async fn down(args: &DownArgs, output: &Output) -> Outcome {
-    let control = Control::new(&args.state)?;
+    let control = Control::new(&args.node)?;
     let progress = Progress::start(output, "moving traffic to other nodes");
     let reply = control.client.down().await.map_err(|e| control.explain(e))?;
     drop(progress);
@@ -30,11 +30,11 @@ pub(crate) async fn down(args: &DownArgs, output: &Output) -> Outcome {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReloadArgs {
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 pub(crate) async fn reload(args: &ReloadArgs, output: &Output) -> Outcome {
-    let control = Control::new(&args.state)?;
+    let control = Control::new(&args.node)?;
     let reply = control.client.reload().await.map_err(|e| match e {
         osier_core::control::client::ClientError::Refused { code, message, .. } if code == "bad-settings" => Failure::new(
             Exit::Failure,
@@ -68,11 +68,11 @@ pub(crate) struct LogsArgs {
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
     lines: usize,
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 pub(crate) async fn logs(args: &LogsArgs, output: &Output) -> Outcome {
-    let control = Control::new(&args.state)?;
+    let control = Control::new(&args.node)?;
     let mut lines = control
         .client
         .logs(args.lines, args.follow)
@@ -90,11 +90,11 @@ pub(crate) struct EventsArgs {
     #[arg(long, short, value_name = "N")]
     count: Option<u64>,
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 pub(crate) async fn events(args: &EventsArgs, output: &Output) -> Outcome {
-    let control = Control::new(&args.state)?;
+    let control = Control::new(&args.node)?;
     let mut lines = control.client.events().await.map_err(|e| control.explain(e))?;
     let mut seen = 0;
     while args.count.is_none_or(|count| seen < count) {

@@ -19,6 +19,7 @@ use std::{
     io::{BufRead, IsTerminal, Read},
     net::Ipv6Addr,
     path::Path,
+    time::{Duration, Instant},
 };
 
 #[derive(clap::Args)]
@@ -160,7 +161,7 @@ fn explain_join(error: JoinError, state_dir: &Path) -> Failure {
             _ => Failure::plain(Exit::Refused, message),
         },
         JoinError::State(error) => explain_state(&error, state_dir),
-        _ => Failure::plain(Exit::Failure, message),
+        JoinError::Invalid(_) => Failure::plain(Exit::Failure, message),
     }
 }
 
@@ -186,6 +187,9 @@ pub(crate) struct LeaveArgs {
     state: StateArgs,
 }
 
+/// How long a daemon may take from its answer to its end.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
 #[derive(Serialize)]
 struct LeftView {
     name: String,
@@ -202,18 +206,28 @@ pub(crate) async fn leave(args: &LeaveArgs, output: &Output) -> Outcome {
         return Err(Failure::plain(Exit::Failure, "nothing was changed"));
     }
     let progress = Progress::start(output, "stopping the node");
-    match Client::in_state_dir(&state_dir).down().await {
-        // Anything else shows when its lock is found taken.
-        Ok(_) | Err(ClientError::NotRunning { .. }) => {}
-        Err(error) => output.note(format!("the daemon could not be stopped: {error}")),
-    }
+    let stopped = match Client::in_state_dir(&state_dir).down().await {
+        Ok(_) => true,
+        Err(ClientError::NotRunning { .. }) => false,
+        // What it means shows when its lock is found taken.
+        Err(error) => {
+            output.note(format!("the daemon could not be stopped: {error}"));
+            false
+        }
+    };
+    let deadline = Instant::now() + if stopped { LOCK_PATIENCE } else { Duration::ZERO };
+    let left = loop {
+        match osier_core::join::leave(&state_dir).await {
+            // The daemon has answered, but its process has not ended yet.
+            Err(LeaveError::State(StateError::Locked { .. })) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(LeaveError::NotAMember(_)) => return Err(not_joined(&state_dir)),
+            Err(LeaveError::State(error)) => return Err(explain_state(&error, &state_dir)),
+            Ok(left) => break left,
+        }
+    };
     drop(progress);
-    let left = osier_core::join::leave(&state_dir).await.map_err(|e| match e {
-        LeaveError::NotAMember(_) => not_joined(&state_dir),
-        LeaveError::State(e) => explain_state(&e, &state_dir),
-        #[allow(unreachable_patterns)]
-        other => Failure::plain(Exit::Failure, other.to_string()),
-    })?;
     let left = LeftView {
         name: left.name,
         network: left.network,

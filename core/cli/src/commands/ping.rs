@@ -6,7 +6,7 @@ use crate::{
     exit::{Exit, Failure, Outcome},
     format,
     output::{BAD, BOLD, DIM, Output, WARN, paint},
-    paths::StateArgs,
+    paths::ControlArgs,
 };
 use osier_core::control::types::{Outcome as Answer, ProbeLine, ProbeRequest, TraceLine, TraceRequest};
 use std::{net::Ipv6Addr, time::Duration};
@@ -29,11 +29,11 @@ pub(crate) struct PingArgs {
     #[arg(long, short, value_name = "OCTETS", default_value_t = 56, value_parser = clap::value_parser!(u16).range(0..=1232))]
     size: u16,
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 pub(crate) async fn ping(args: &PingArgs, output: &Output) -> Outcome {
-    let control = Control::new(&args.state)?;
+    let control = Control::new(&args.node)?;
     let address = control.resolve(&args.target).await?;
     let mut request = ProbeRequest::new(address.to_string());
     request.count = args.count;
@@ -83,11 +83,11 @@ pub(crate) struct TraceArgs {
     #[arg(long, short = 'W', value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     timeout: Duration,
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 pub(crate) async fn trace(args: &TraceArgs, output: &Output) -> Outcome {
-    let control = Control::new(&args.state)?;
+    let control = Control::new(&args.node)?;
     let address = control.resolve(&args.target).await?;
     let mut request = TraceRequest::new(address.to_string());
     request.max_hops = args.max_hops;

@@ -1,6 +1,6 @@
 //! `osier status`, `peers`, `routes` and `members`: views of the running node.
 
-use crate::{control::Control, exit::Outcome, output::Output, paths::StateArgs, render};
+use crate::{control::Control, exit::Outcome, output::Output, paths::ControlArgs, render};
 use std::net::IpAddr;
 
 #[derive(Debug, clap::Args)]
@@ -9,11 +9,11 @@ pub(crate) struct StatusArgs {
     #[arg(long, short)]
     verbose: bool,
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 pub(crate) async fn status(args: &StatusArgs, output: &Output) -> Outcome {
-    let control = Control::new(&args.state)?;
+    let control = Control::new(&args.node)?;
     let status = control.client.status().await.map_err(|e| control.explain(e))?;
     output.show(&status, |s| render::status(s, args.verbose, crate::format::now()))
 }
@@ -24,13 +24,14 @@ pub(crate) struct PeersArgs {
     #[arg(long, short)]
     neighbours: bool,
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 pub(crate) async fn peers(args: &PeersArgs, output: &Output) -> Outcome {
-    let control = Control::new(&args.state)?;
+    let control = Control::new(&args.node)?;
     let mut peers = control.client.peers().await.map_err(|e| control.explain(e))?;
     peers.retain(|p| p.neighbour || !args.neighbours);
+    peers.sort_by(|a, b| a.name.cmp(&b.name));
     output.show(&peers, |p| render::peers(p))
 }
 
@@ -43,11 +44,11 @@ pub(crate) struct RoutesArgs {
     #[arg(long, short)]
     selected: bool,
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 pub(crate) async fn routes(args: &RoutesArgs, output: &Output) -> Outcome {
-    let control = Control::new(&args.state)?;
+    let control = Control::new(&args.node)?;
     let mut routes = control.client.routes().await.map_err(|e| control.explain(e))?;
     routes.retain(|r| args.to.is_none_or(|to| r.prefix.contains(&to)) && (r.selected || !args.selected));
     output.show(&routes, |r| render::routes(r))
@@ -56,11 +57,12 @@ pub(crate) async fn routes(args: &RoutesArgs, output: &Output) -> Outcome {
 #[derive(Debug, clap::Args)]
 pub(crate) struct MembersArgs {
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 pub(crate) async fn members(args: &MembersArgs, output: &Output) -> Outcome {
-    let control = Control::new(&args.state)?;
-    let members = control.client.members().await.map_err(|e| control.explain(e))?;
+    let control = Control::new(&args.node)?;
+    let mut members = control.client.members().await.map_err(|e| control.explain(e))?;
+    members.sort_by(|a, b| a.name.cmp(&b.name));
     output.show(&members, |m| render::members(m, crate::format::now()))
 }

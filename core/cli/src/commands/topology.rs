@@ -4,7 +4,7 @@ use crate::{
     control::Control,
     exit::{Failure, Outcome},
     output::Output,
-    paths::StateArgs,
+    paths::ControlArgs,
     render,
 };
 use std::path::PathBuf;
@@ -18,11 +18,11 @@ pub(crate) struct TopologyArgs {
     #[arg(long)]
     dot: bool,
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 pub(crate) async fn topology(args: &TopologyArgs, output: &Output) -> Outcome {
-    let control = Control::new(&args.state)?;
+    let control = Control::new(&args.node)?;
     let topology = control.client.topology().await.map_err(|e| control.explain(e))?;
     match &args.svg {
         Some(path) if path.as_os_str() == "-" => output.write(&render::svg(&topology)),

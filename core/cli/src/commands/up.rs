@@ -5,15 +5,17 @@ use crate::{
     control::not_joined,
     exit::{Exit, Failure, Outcome},
     output::Output,
-    paths::StateArgs,
+    paths::ControlArgs,
 };
-use osier_core::{Config, Daemon, DaemonError, TunChoice};
-use std::{net::SocketAddr, path::PathBuf};
+use osier_core::{
+    Config, Daemon, DaemonError, TunChoice, control::ServerError, tun::TunError, udp::UdpError,
+};
+use std::{io, net::SocketAddr, path::Path};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct UpArgs {
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
     /// UDP port to listen on; it must be free [default: the usual port, or another when it is taken]
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
@@ -38,16 +40,13 @@ pub(crate) struct UpArgs {
     /// Group whose members may steer the daemon
     #[arg(long, value_name = "GROUP")]
     control_group: Option<String>,
-    /// Path of the control socket [default: control.sock in the state directory]
-    #[arg(long, value_name = "PATH")]
-    control_socket: Option<PathBuf>,
     /// error, warn, info, debug or trace, or MODULE=LEVEL,… [default: info]
     #[arg(long, value_name = "LEVEL", env = "OSIER_LOG")]
     log_level: Option<String>,
 }
 
 pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
-    let state_dir = args.state.dir()?;
+    let state_dir = args.node.state.dir()?;
     if !crate::paths::is_member(&state_dir) {
         return Err(not_joined(&state_dir));
     }
@@ -58,8 +57,9 @@ pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
         (Some(name), false) => TunChoice::Named(name.clone()),
         (None, false) => TunChoice::Settings,
     };
+    config.log.clone_from(&args.log_level);
     config.port = args.port;
-    config.control_socket = args.control_socket.clone();
+    config.control_socket = args.node.socket.clone();
     config.control_group = args.control_group.clone();
     config.port_mapping = args.no_upnp.then_some(false);
     config.endpoints = (!args.endpoints.is_empty()).then(|| args.endpoints.clone());
@@ -69,12 +69,30 @@ pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
     Daemon::run(config).await.map_err(|e| explain(&e, &state_dir))
 }
 
-fn explain(error: &DaemonError, state_dir: &std::path::Path) -> Failure {
-    match error {
-        DaemonError::State(error) => explain_state(error, state_dir),
-        #[allow(unreachable_patterns)]
-        other => Failure::plain(Exit::Failure, other.to_string()),
-    }
+/// The daemon's messages say what to do; this adds the codes.
+fn explain(error: &DaemonError, state_dir: &Path) -> Failure {
+    let exit = match error {
+        DaemonError::State(error) => return explain_state(error, state_dir),
+        DaemonError::Udp(UdpError::InUse(_)) | DaemonError::Tun(TunError::Busy { .. }) => Exit::Conflict,
+        DaemonError::Udp(UdpError::Privileged(_)) | DaemonError::Tun(TunError::Permission { .. }) => {
+            Exit::Permission
+        }
+        DaemonError::Tun(TunError::BadName { .. })
+        | DaemonError::Control(ServerError::NoGroup(_))
+        | DaemonError::Logging(_)
+        | DaemonError::Settings(_) => Exit::Usage,
+        DaemonError::Control(ServerError::InTheWay(_)) => Exit::Conflict,
+        DaemonError::Control(ServerError::Io { source, .. }) if denied(source) => Exit::Permission,
+        _ => Exit::Failure,
+    };
+    Failure::plain(exit, error.to_string())
+}
+
+fn denied(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 /// What Linux takes for the name of an interface.

@@ -204,6 +204,10 @@ impl Daemon {
             .unwrap_or_else(|| panic!("killed: {}", self.log()))
     }
 
+    pub fn ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
