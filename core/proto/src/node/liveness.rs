@@ -21,7 +21,7 @@ const ECHOES: u32 = 5;
 const ECHO_GAP: Duration = Duration::from_millis(250);
 const ECHO_ROUND: Duration = Duration::from_millis(1300);
 /// A tunnel that carried no data for this long is idle.
-const QUIET: Duration = Duration::from_secs(15);
+const QUIET: Duration = Duration::from_secs(12);
 /// On a dead tunnel: redial after this, echo at growing distances, give up.
 const REDIAL_AFTER: Duration = Duration::from_secs(1);
 const LONGEST_ECHO_GAP: Duration = Duration::from_secs(15);
@@ -69,7 +69,8 @@ impl Node {
         tunnel.liveness.dead_since = None;
         tunnel.liveness.unanswered = None;
         tunnel.liveness.probing = None;
-        tunnel.liveness.interval = IDLE_INTERVAL;
+        // Often at first, so that losses delay the first routes less.
+        tunnel.liveness.interval = BUSY_INTERVAL;
         tunnel.liveness.peer_interval = IDLE_INTERVAL;
         self.timers.set(Timer::Liveness(id), now + IDLE_INTERVAL);
         self.timers.set(Timer::Echo(id), now + Duration::from_millis(1));
@@ -109,9 +110,8 @@ impl Node {
         if !tunnel.is_open() {
             return;
         }
-        let is_busy = tunnel
-            .last_data()
-            .is_some_and(|at| now.saturating_since(at) < QUIET);
+        let busy_at = tunnel.last_data().max(tunnel.opened_at);
+        let is_busy = busy_at.is_some_and(|at| now.saturating_since(at) < QUIET);
         self.set_interval(id, if is_busy { BUSY_INTERVAL } else { IDLE_INTERVAL }, now);
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;

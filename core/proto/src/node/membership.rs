@@ -21,6 +21,7 @@ use crate::{
 };
 
 const DIGEST_INTERVAL: Duration = Duration::from_secs(60);
+const FIRST_DIGESTS: Duration = Duration::from_secs(1);
 /// Summaries sent to one neighbour before it has to wait for the next digest of ours.
 const MAX_SUMMARIES: u32 = 2;
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
@@ -127,10 +128,8 @@ impl Node {
         self.asked.answered(&router_id);
         self.request(Request::SaveCache);
         self.adopt_certificate(&node, now);
-        for (tunnel, prefix) in self.waiting.take(&router_id) {
-            self.babel
-                .request_route(super::tunnels::interface(tunnel), Some(prefix), now);
-        }
+        self.waiting.certificate_came(&router_id, now);
+        self.request_missing(now);
         if forward {
             self.tell_neighbours(node, from, now);
         }
@@ -225,7 +224,10 @@ impl Node {
         }
         tunnel.summaries = 0;
         let endpoint = tunnel.handle.endpoint();
-        let next = self.random.around(DIGEST_INTERVAL);
+        // Soon again at first: one side may not have heard the other.
+        let interval = DIGEST_INTERVAL.min(FIRST_DIGESTS * 4u32.pow(tunnel.digests.min(4)));
+        tunnel.digests += 1;
+        let next = self.random.around(interval);
         self.timers.set(Timer::Digest(id), now + next);
         let digest = self.digest();
         self.send_link(id, &digest, now);
@@ -281,9 +283,14 @@ impl Node {
         }
     }
 
-    /// Asks neighbours for the certificates that their routes lack.
-    pub(super) fn request_certificates(&mut self, now: Instant) {
-        for (id, router_ids) in self.waiting.due(now) {
+    /// Asks neighbours for the certificates that their routes lack, and for the routes that lacked one.
+    pub(super) fn request_missing(&mut self, now: Instant) {
+        let babel = &self.babel;
+        for (tunnel, prefix) in self.waiting.due_routes(now, |p| babel.selected(p).is_some()) {
+            let interface = super::tunnels::interface(tunnel);
+            self.babel.request_route(interface, Some(prefix), now);
+        }
+        for (id, router_ids) in self.waiting.due_certificates(now) {
             for part in router_ids.chunks(MAX_REQUESTED) {
                 self.send_link(id, &Message::CertificateRequest(part.to_vec()), now);
             }

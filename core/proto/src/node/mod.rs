@@ -342,7 +342,7 @@ impl Node {
             Timer::Directory => self.fetch_directory(now),
             Timer::Renew => self.renew(now),
             Timer::Expiry => self.check_expiry(now),
-            Timer::Certificates => self.request_certificates(now),
+            Timer::Certificates => self.request_missing(now),
             Timer::Stop => self.step_stop(now),
             Timer::Dialling(tunnel) => self.step_dial(tunnel, now),
             Timer::Hello(tunnel) => self.say_hello(tunnel, now),
