@@ -333,6 +333,8 @@ impl Node {
             .map(|(id, _)| *id)
             .collect();
         for id in tunnels {
+            // So that it knows what has happened to it, and by whose word.
+            self.send_revocations(id, now);
             self.dismiss(id, ByeReason::Revoked, DownReason::Revoked, now);
         }
         for node in void {

@@ -10,8 +10,11 @@ use osier_proto::{
     identity::{NodeId, SecretKeys, SigningSecret},
     network::Network,
     node::{Command, Config, Engine, Event, MeshParameters, ProbeOutcome, Request},
+    packet::{UdpHeader, udp_packet},
     record::Bundle,
     revocation::RevocationList,
+    snapshot::Class,
+    tunnel::Sealed,
     wallclock::UnixTime,
 };
 use std::{
@@ -129,9 +132,14 @@ impl Net {
 
     /// A member that is not running.
     pub fn add(&mut self) -> usize {
+        self.add_until(EPOCH + MONTH)
+    }
+
+    /// One whose certificate ends then.
+    pub fn add_until(&mut self, not_after: u64) -> usize {
         let number = self.hosts.len();
         let keys = Arc::new(SecretKeys::from_entropy([number as u8 + 1; 64]));
-        let certificate = self.certificate(&keys, number, number as u64 + 1, EPOCH + MONTH);
+        let certificate = self.certificate(&keys, number, number as u64 + 1, not_after);
         let address = SocketAddr::from(([198, 51, 100, number as u8 + 1], 6000));
         self.hosts.push(Host {
             node: None,
@@ -385,6 +393,33 @@ impl Net {
         self.number += 1;
         self.queue
             .insert((self.now + self.latency, self.number), (to, from, datagram));
+    }
+
+    /// Sends a packet of somebody's making through the tunnel between two hosts.
+    pub fn forge(&mut self, from: usize, to: usize, port: u16, payload: &[u8]) {
+        let header = UdpHeader {
+            source: self.id(from).link_local(),
+            destination: self.id(to).link_local(),
+            hop_limit: 1,
+            source_port: port,
+            destination_port: port,
+        };
+        let packet = udp_packet(&header, payload).unwrap();
+        self.tunnel_packet(from, to, &packet);
+    }
+
+    pub fn tunnel_packet(&mut self, from: usize, to: usize, packet: &[u8]) {
+        let address = self.hosts[to].address;
+        let mut tunnels = self.hosts[from].snapshot.tunnels.values();
+        let tunnel = tunnels
+            .find(|t| t.endpoint() == Some(address))
+            .expect("neighbours");
+        let mut out = vec![0; 65_535];
+        let (Sealed::Datagram(datagram), _) = tunnel.seal(self.now, Class::Control, packet, &mut out) else {
+            panic!("no keys");
+        };
+        let (source, datagram) = (self.hosts[from].address, datagram.to_vec());
+        self.inject(to, source, datagram);
     }
 
     pub fn cut(&mut self, a: usize, b: usize) {
