@@ -465,7 +465,7 @@ impl Node {
     fn schedule_renewal(&mut self, now: Instant) {
         let wait = self.certificate.renew_at().seconds_since(self.unix_now(now));
         // A tenth of the remaining time at random, so that nodes enrolled together do not renew together.
-        let jitter = Duration::from_secs(self.random.next() % (wait / 10 + 1));
+        let jitter = Duration::from_secs(self.random.draw() % (wait / 10 + 1));
         let at = now + Duration::from_secs(wait) + jitter;
         self.timers
             .set(Timer::Renew, at.max(now + Duration::from_millis(100)));

@@ -154,7 +154,7 @@ impl Node {
             network.prefix,
         );
         snapshot.answers_echo = config.engine == Engine::Plain;
-        let babel = routing::speaker(id.router_id(), config.seqno, random.next(), now);
+        let babel = routing::speaker(id.router_id(), config.seqno, random.draw(), now);
         let mut node = Self {
             id,
             router_id: id.router_id(),

@@ -1,6 +1,6 @@
 //! A little network of nodes in virtual time: time jumps to the next datagram or timer, it never ticks.
 
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, unreachable_pub, missing_debug_implementations)] // each test file uses its part
 
 use osier_dataplane::{Action, Forwarder};
 use osier_proto::{
