@@ -144,11 +144,27 @@ fn a_relay_that_dies_silently_is_routed_around() {
     net.cut(0, 1);
     net.run(secs(20));
     let relay = net.path(0, 1).unwrap()[1];
+    assert!(net.ping_for(0, 1, millis(50), secs(5)).is_empty());
     net.kill(relay);
     let died = net.now;
     let lost = net.ping_for(0, 1, millis(50), secs(6));
     let outage = lost.last().expect("some are lost").saturating_since(died);
     assert!(outage <= secs(3), "{outage:?}");
+}
+
+#[test]
+fn a_relay_that_died_unnoticed_is_routed_around_once_it_is_needed() {
+    let mut net = Net::mesh(4);
+    net.run(secs(5));
+    net.cut(0, 1);
+    net.run(secs(20));
+    let relay = net.path(0, 1).unwrap()[1];
+    net.kill(relay);
+    let died = net.now;
+    // Both directions have to find out, one after the other.
+    let lost = net.ping_for(0, 1, millis(50), secs(6));
+    let outage = lost.last().expect("some are lost").saturating_since(died);
+    assert!(outage <= secs(4), "{outage:?}");
 }
 
 #[test]
