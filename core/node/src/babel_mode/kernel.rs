@@ -6,7 +6,7 @@
 
 use super::Error;
 use futures_util::TryStreamExt;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use osier_babel::{InterfaceId, Target};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -15,6 +15,7 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::linux::net::SocketAddrExt;
 
 /// What the kernel does with packets for a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +161,28 @@ impl<T: RouteTable> Installer<T> {
     }
 }
 
+/// A host route that nobody has: the documentation prefix's first address.
+const NOWHERE: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 128);
+
+/// The right to call routes of one kernel metric ours, in this network namespace. Given back on any end of
+/// the process, because it is the name of an abstract Unix socket.
+#[derive(Debug)]
+pub(super) struct Claim(#[expect(dead_code, reason = "held, not used")] std::os::unix::net::UnixDatagram);
+
+impl Claim {
+    pub(super) fn on(metric: u32) -> Result<Self, Error> {
+        let name = format!("osier-babel-{metric}");
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name);
+        address
+            .and_then(|a| std::os::unix::net::UnixDatagram::bind_addr(&a))
+            .map(Self)
+            .map_err(|source| match source.kind() {
+                std::io::ErrorKind::AddrInUse => Error::MetricInUse(metric),
+                _ => Error::Netlink(format!("cannot claim kernel metric {metric}: {source}")),
+            })
+    }
+}
+
 /// The kernel's main table. Ours in it: protocol babel (42) with our metric.
 #[derive(Debug)]
 pub(super) struct KernelTable {
@@ -248,6 +271,8 @@ impl RouteTable for KernelTable {
     }
 
     async fn flush(&mut self) -> Result<usize, TableError> {
+        // Permission shows only when something is changed, so remove what cannot be there (RFC 3849).
+        self.remove(IpNet::V6(NOWHERE)).await?;
         let mut ours = Vec::new();
         for query in [
             RouteMessageBuilder::<Ipv4Addr>::new().build(),

@@ -47,6 +47,11 @@ pub enum Error {
     PortInUse { interface: String },
     #[error("no permission to {what}: run as root, or with the capabilities CAP_NET_ADMIN and CAP_NET_RAW")]
     Permission { what: &'static str },
+    #[error(
+        "another `osier babel` has the kernel routes with metric {0}: give it all interfaces, or give this one \
+         another --kernel-metric"
+    )]
+    MetricInUse(u32),
     #[error("cannot use interface {interface}: {source}")]
     Socket { interface: String, source: io::Error },
     #[error("the kernel's routing interface failed: {0}")]

@@ -6,7 +6,7 @@
 use super::config::usable_router_id;
 use super::control::{Request, Server};
 use super::interfaces::{self, Link, Watcher};
-use super::kernel::{Action, Installer, KernelTable, TableError, forwarding_is_off};
+use super::kernel::{Action, Claim, Installer, KernelTable, TableError, forwarding_is_off};
 use super::report::{CounterReport, InterfaceReport, NeighbourReport, Report, RouteReport};
 use super::sockets::{Drops, Packet, Port};
 use super::{Config, Error};
@@ -34,6 +34,7 @@ const SECOND_RETRACTION: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     config.check()?;
+    let _claim = Claim::on(config.kernel_metric)?;
     let server = Server::listen(&config.control).await?;
     let (connection, handle, _) = rtnetlink::new_connection().map_err(|e| Error::Netlink(e.to_string()))?;
     let netlink = tokio::spawn(connection);
