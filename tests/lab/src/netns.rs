@@ -192,6 +192,11 @@ impl Netns {
         &self.0.path
     }
 
+    /// Scratch directory of the lab, shared by its namespaces.
+    pub fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+
     /// A command that will run inside; it keeps its process id, so it can be signalled directly.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
@@ -222,7 +227,7 @@ impl Netns {
     /// to a log file named after the namespace and `name`; a second start appends.
     pub fn spawn(&self, name: &str, command: Command) -> Result<Process> {
         let name = format!("{}-{name}", self.0.name);
-        let log = self.0.directory.join(format!("{name}.log"));
+        let log = self.directory().join(format!("{name}.log"));
         Process::spawn(&name, command, log)
     }
 

@@ -1,0 +1,60 @@
+//! The reference implementation (Debian package `babeld`).
+
+use crate::{HELLO, Router, UPDATE, seconds};
+use osier_lab::{Process, Result, tool};
+
+/// Port of its local interface; each has a namespace of its own.
+const LOCAL_PORT: u16 = 33_123;
+
+/// A running babeld that announces its router's addresses.
+#[derive(Debug)]
+pub struct Babeld {
+    pub process: Process,
+}
+
+impl Babeld {
+    /// Speaks on the interfaces to `neighbours`.
+    pub fn start(router: &Router, neighbours: &[&Router]) -> Result<Self> {
+        let directory = router.netns.directory();
+        let file = |suffix: &str| directory.join(format!("{}-babeld.{suffix}", router.name()));
+        let mut command = router.netns.command(tool("babeld", "babeld")?);
+        command.args(["-d", "1", "-g", &LOCAL_PORT.to_string(), "-c", "/dev/null"]);
+        // No smoothing of metrics, or it takes half a minute to trust a link that is back.
+        command.args(["-M", "0"]);
+        command.arg("-I").arg(file("pid")).arg("-S").arg(file("state"));
+        // One left by a killed predecessor is not ours.
+        let _ = std::fs::remove_file(file("pid"));
+        for statement in [
+            &format!(
+                "default type wired hello-interval {} update-interval {}",
+                seconds(HELLO),
+                seconds(UPDATE)
+            ),
+            "redistribute local if lo allow",
+            "redistribute local deny",
+        ] {
+            command.args(["-C", statement]);
+        }
+        command.args(neighbours.iter().map(|n| crate::interface_to(n)));
+        Ok(Self {
+            process: router.netns.spawn("babeld", command)?,
+        })
+    }
+
+    /// The metric of the installed route to a prefix, as babeld's local interface tells.
+    pub fn metric(router: &Router, prefix: &str) -> Option<u16> {
+        let script = format!("exec 3<>/dev/tcp/::1/{LOCAL_PORT}; printf 'dump\\nquit\\n' >&3; cat <&3");
+        let output = router.netns.command("bash").args(["-c", &script]).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().find(|line| {
+            line.contains(" route ")
+                && line.contains(&format!(" prefix {prefix} "))
+                && line.contains("installed yes")
+        })?;
+        line.split_whitespace()
+            .skip_while(|&word| word != "metric")
+            .nth(1)?
+            .parse()
+            .ok()
+    }
+}

@@ -1,0 +1,83 @@
+//! BIRD (Debian package `bird2`).
+
+use crate::{HELLO, Router, UPDATE};
+use osier_lab::{Error, Process, Result, tool};
+use std::path::PathBuf;
+
+/// A running BIRD that announces its router's prefixes.
+#[derive(Debug)]
+pub struct Bird {
+    pub process: Process,
+}
+
+impl Bird {
+    /// Speaks on the interfaces to `neighbours`.
+    pub fn start(router: &Router, neighbours: &[&Router]) -> Result<Self> {
+        Self::start_with(router, neighbours, 96)
+    }
+
+    /// With a receive cost other than the 96 that BIRD gives wired interfaces.
+    pub fn start_with(router: &Router, neighbours: &[&Router], rx_cost: u16) -> Result<Self> {
+        let program = tool("bird", "bird2")?;
+        let interfaces: Vec<String> = neighbours
+            .iter()
+            .map(|n| format!("\"{}\"", crate::interface_to(n)))
+            .collect();
+        let configuration = format!(
+            r#"
+log stderr all;
+router id {id};
+protocol device {{ scan time 1; }}
+protocol direct {{ ipv4; ipv6; interface "lo"; }}
+protocol kernel {{ ipv4 {{ import none; export where source = RTS_BABEL; }}; }}
+protocol kernel {{ ipv6 {{ import none; export where source = RTS_BABEL; }}; }}
+protocol babel {{
+    ipv4 {{ import all; export all; }};
+    ipv6 {{ import all; export all; }};
+    interface {interfaces} {{
+        type wired;
+        rxcost {rx_cost};
+        hello interval {hello} ms;
+        update interval {update} ms;
+    }};
+}}
+"#,
+            id = router.v4(),
+            interfaces = interfaces.join(", "),
+            hello = HELLO.as_millis(),
+            update = UPDATE.as_millis(),
+        );
+        let path = Self::file(router, "conf");
+        std::fs::write(&path, configuration).map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
+        let mut command = router.netns.command(program);
+        command.arg("-f").arg("-c").arg(path);
+        command
+            .arg("-s")
+            .arg(Self::file(router, "ctl"))
+            .arg("-P")
+            .arg(Self::file(router, "pid"));
+        Ok(Self {
+            process: router.netns.spawn("bird", command)?,
+        })
+    }
+
+    /// The metric of the best route to a prefix, as `birdc` tells.
+    pub fn metric(router: &Router, prefix: &str) -> Option<u16> {
+        let mut command = router.netns.command(tool("birdc", "bird2").ok()?);
+        command
+            .arg("-s")
+            .arg(Self::file(router, "ctl"))
+            .args(["show", "route", "all", prefix]);
+        let output = command.output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix("Babel.metric: ")?.parse().ok())
+    }
+
+    fn file(router: &Router, suffix: &str) -> PathBuf {
+        router
+            .netns
+            .directory()
+            .join(format!("{}-bird.{suffix}", router.name()))
+    }
+}
