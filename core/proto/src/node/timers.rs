@@ -18,7 +18,7 @@ pub(super) enum Timer {
     Renew,
     /// Look for certificates that ran out.
     Expiry,
-    /// Ask neighbours for certificates that routes wait for, and for such routes.
+    /// Ask neighbours for certificates that routes wait for.
     Certificates,
     /// Next step of a planned stop.
     Stop,
