@@ -19,7 +19,7 @@ pub(crate) struct Control {
 
 impl Control {
     pub(crate) fn new(args: &ControlArgs) -> Outcome<Self> {
-        let state_dir = args.state.dir()?;
+        let state_dir = args.state_dir()?;
         let client = match &args.socket {
             Some(path) => Client::at(path),
             None => Client::in_state_dir(&state_dir),

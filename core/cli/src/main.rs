@@ -40,11 +40,11 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return match error.use_stderr() {
-                true => ExitCode::from(Exit::Usage.number()),
-                false => ExitCode::SUCCESS,
-            };
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            return wrong_usage(&error);
         }
     };
     match cli.color {
@@ -60,6 +60,21 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit.number())
         }
     }
+}
+
+/// Clap's own words to people, and a document to whoever asked for one.
+fn wrong_usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let message = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ");
+        Output::new(true).print_failure(&Failure::new(Exit::Usage, message, "see `osier --help`"));
+    }
+    ExitCode::from(Exit::Usage.number())
 }
 
 fn run(cli: &Cli, output: &Output) -> exit::Outcome {

@@ -69,13 +69,18 @@ impl Output {
         }
     }
 
-    /// Reports why the command failed.
-    pub(crate) fn fail(&self, failure: &Failure) {
+    /// The document of a failure, with `--json`.
+    pub(crate) fn print_failure(&self, failure: &Failure) {
         if self.json
             && let Ok(text) = serde_json::to_string_pretty(&failure.to_json())
         {
             let _ = self.write(&(text + "\n"));
         }
+    }
+
+    /// Reports why the command failed.
+    pub(crate) fn fail(&self, failure: &Failure) {
+        self.print_failure(failure);
         let mut text = format!("{} {}\n", paint(BAD, "error:"), failure.message);
         if let Some(advice) = &failure.advice {
             text.push_str(&format!(" {} {advice}\n", paint(BOLD, "help:")));

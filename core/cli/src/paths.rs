@@ -47,6 +47,18 @@ pub(crate) struct ControlArgs {
     pub(crate) socket: Option<PathBuf>,
 }
 
+impl ControlArgs {
+    /// Like [`StateArgs::dir`], but who has no node of their own means the system's.
+    pub(crate) fn state_dir(&self) -> Outcome<PathBuf> {
+        let own = self.state.dir()?;
+        let system = Path::new("/var/lib/osier");
+        match self.state.state_dir.is_none() && !is_member(&own) && is_member(system) {
+            true => Ok(system.to_owned()),
+            false => Ok(own),
+        }
+    }
+}
+
 /// Options of every command about a network or its registry.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RegistryDirArgs {

@@ -6,7 +6,7 @@
 
 use crate::{
     exit::{Exit, Failure, Outcome},
-    output::{DIM, Output, paint},
+    output::Output,
     paths::is_root,
 };
 use clap::{Subcommand, ValueEnum};
@@ -85,6 +85,14 @@ impl Kind {
         }
     }
 
+    /// What to do before it can start.
+    fn missing(self) -> &'static str {
+        match self {
+            Self::Node => "join with `sudo osier join -`",
+            Self::Registry => "make a network with `sudo osier network create`",
+        }
+    }
+
     fn sysusers_name(self) -> &'static str {
         match self {
             Self::Node => "osier.conf",
@@ -123,23 +131,35 @@ fn install(args: &InstallArgs, output: &Output) -> Outcome {
     if args.root.is_none() {
         run("systemd-sysusers", &[&files[1].0.to_string_lossy()])?;
         run("systemctl", &["daemon-reload"])?;
-        if !args.no_enable {
-            run("systemctl", &["enable", "--now", kind.unit_name()])?;
+        match (args.no_enable, ready(kind)) {
+            (true, _) => {}
+            (false, true) => run("systemctl", &["enable", "--now", kind.unit_name()])?,
+            (false, false) => run("systemctl", &["enable", kind.unit_name()])?,
         }
     }
     let paths: Vec<&Path> = files.iter().map(|(path, _)| path.as_path()).collect();
     output.show(&serde_json::json!({ "written": paths }), |_| {
         let mut text: String = paths.iter().map(|p| format!("wrote {}\n", p.display())).collect();
-        if args.root.is_none() && !args.no_enable {
-            text += &format!("started; see `systemctl status {}`\n", kind.unit_name());
-        } else if args.root.is_none() {
-            text += &paint(
-                DIM,
-                format!("start it with `systemctl enable --now {}`\n", kind.unit_name()),
-            );
-        }
+        let unit = kind.unit_name();
+        text += &match (&args.root, args.no_enable) {
+            (Some(_), _) => String::new(),
+            (None, true) => format!("start it with `systemctl enable --now {unit}`\n"),
+            (None, false) if ready(kind) => format!("started; see `systemctl status {unit}`\n"),
+            (None, false) => format!(
+                "not started: {} first, then `systemctl start {unit}`\n",
+                kind.missing()
+            ),
+        };
         text
     })
+}
+
+/// Whether there is something for it to run.
+fn ready(kind: Kind) -> bool {
+    match kind {
+        Kind::Node => crate::paths::is_member(Path::new("/var/lib/osier")),
+        Kind::Registry => Path::new("/var/lib/osier-registry/network.cbor").exists(),
+    }
 }
 
 fn uninstall(args: &PlaceArgs, output: &Output) -> Outcome {
