@@ -16,8 +16,25 @@ impl Bird {
         Self::start_with(router, neighbours, 96)
     }
 
+    /// Announces `count` host routes in 10.200.0.0/16 beside its own prefixes.
+    pub fn start_with_table(router: &Router, neighbours: &[&Router], count: u16) -> Result<Self> {
+        let routes: String = (0..count)
+            .map(|n| format!("    route 10.200.{}.{}/32 blackhole;\n", n >> 8, n & 0xff))
+            .collect();
+        Self::launch(
+            router,
+            neighbours,
+            96,
+            &format!("protocol static {{\n    ipv4;\n{routes}}}\n"),
+        )
+    }
+
     /// With a receive cost other than the 96 that BIRD gives wired interfaces.
     pub fn start_with(router: &Router, neighbours: &[&Router], rx_cost: u16) -> Result<Self> {
+        Self::launch(router, neighbours, rx_cost, "")
+    }
+
+    fn launch(router: &Router, neighbours: &[&Router], rx_cost: u16, more: &str) -> Result<Self> {
         let program = tool("bird", "bird2")?;
         let interfaces: Vec<String> = neighbours
             .iter()
@@ -41,7 +58,7 @@ protocol babel {{
         update interval {update} ms;
     }};
 }}
-"#,
+{more}"#,
             id = router.v4(),
             interfaces = interfaces.join(", "),
             hello = HELLO.as_millis(),

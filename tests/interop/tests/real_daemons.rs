@@ -272,3 +272,28 @@ fn a_router_that_crashed_is_reachable_soon_after_it_starts_again() -> Result<()>
         .map(drop)
     })
 }
+
+#[test]
+fn a_burst_of_routes_is_installed_without_loss_and_leaves_as_one() -> Result<()> {
+    const ROUTES: u16 = 3000;
+    in_lab("burst", |lab| {
+        let (a, b) = (Router::new(lab, "a", 1)?, Router::new(lab, "b", 2)?);
+        let _wire = wire(lab, &a, &b)?;
+        let _osier = Osier::start(&a, &[&b])?;
+        let mut bird = Bird::start_with_table(&b, &[&a], ROUTES)?;
+        let starting = |start: &str| {
+            a.kernel_routes()
+                .lines()
+                .filter(|line| line.starts_with(start))
+                .count()
+        };
+        wait_until(SOON, "all are installed", || {
+            starting("10.200.") == usize::from(ROUTES)
+        })?;
+        bird.process.terminate(SOON)?;
+        wait_until(SOON, "all are held unreachable", || {
+            starting("unreachable 10.200.") == usize::from(ROUTES)
+        })
+        .map(drop)
+    })
+}
