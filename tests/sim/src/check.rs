@@ -138,3 +138,50 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{HostOptions, Options, World, check::Broken};
+    use core::time::Duration;
+    use osier_proto::fib::Hop;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_loop_between_tables_is_found() {
+        let mut world = World::new(Options {
+            seed: 1,
+            ..Options::default()
+        });
+        let hosts = world.add_hosts(3, &HostOptions::default());
+        world.start_all(&hosts, Duration::from_millis(20));
+        let limit = Duration::from_secs(15);
+        assert!(
+            world
+                .run_until(limit, Duration::from_millis(100), |w| w.all_reachable())
+                .is_some()
+        );
+        world.run_for(Duration::from_secs(5));
+        let (a, b, c) = (hosts[0], hosts[1], hosts[2]);
+        let prefix = world.host(c).prefix();
+        assert_eq!(world.find_loop(a, prefix), None);
+        for (here, next) in [(a, b), (b, a)] {
+            let mut snapshot = world.host(here).snapshot().clone();
+            let tunnel = *snapshot
+                .tunnels
+                .keys()
+                .find(|t| world.peer(here, **t) == Some(next))
+                .unwrap();
+            snapshot.fib.insert(prefix, Hop::Tunnel(tunnel));
+            world.hosts[here.0 as usize].snapshot = Arc::new(snapshot);
+        }
+        assert_eq!(world.find_loop(a, prefix), Some(vec![a, b, a]));
+        assert_eq!(world.path(a, c), Err(Broken::Loop(a)));
+        let broken = world.unreachable(&hosts);
+        assert_eq!(broken.len(), 2, "from a and from b: {broken:?}");
+        assert!(
+            broken
+                .iter()
+                .all(|(_, to, why)| *to == c && matches!(why, Broken::Loop(_)))
+        );
+    }
+}

@@ -102,7 +102,7 @@ pub struct World {
     queue: BinaryHeap<Reverse<Scheduled>>,
     next_number: u64,
     random: Random,
-    hosts: Vec<Host>,
+    pub(crate) hosts: Vec<Host>,
     by_key: BTreeMap<TunnelKey, HostId>,
     pub underlay: Underlay,
     pub registry: Registry,

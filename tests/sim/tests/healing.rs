@@ -5,7 +5,7 @@ use core::time::Duration;
 use osier_sim::{HostId, HostOptions, Options, Traffic, World, soak::Soak, underlay::LinkOptions};
 
 const LIMIT: Duration = Duration::from_secs(10);
-const STEP: Duration = Duration::from_millis(200);
+const STEP: Duration = Duration::from_millis(500);
 
 #[test]
 fn two_hundred_hosts_survive_twenty_deaths_without_a_loop() {
@@ -21,15 +21,15 @@ fn two_hundred_hosts_survive_twenty_deaths_without_a_loop() {
     println!("200 hosts started over 10 s reach each other {together:?} after the last");
     assert!(together.is_some());
 
-    world.run_for(Duration::from_secs(60));
+    world.run_for(Duration::from_secs(15));
     let before: Vec<Traffic> = hosts.iter().map(|&h| world.host(h).traffic()).collect();
-    world.run_for(Duration::from_secs(60));
+    world.run_for(Duration::from_secs(30));
     let spent = hosts
         .iter()
         .zip(before)
         .map(|(&h, b)| world.host(h).traffic() - b);
     let (sent, received) = spent.fold((0, 0), |(s, r), t| (s + t.sent_octets, r + t.received_octets));
-    let per_host = |octets: u64| octets as f64 / 60.0 / hosts.len() as f64;
+    let per_host = |octets: u64| octets as f64 / 30.0 / hosts.len() as f64;
     println!(
         "idle, 200 hosts: {:.0} octets/s sent, {:.0} received each",
         per_host(sent),
