@@ -48,6 +48,7 @@ fn two_hundred_hosts_survive_twenty_deaths_without_a_loop() {
                 broken.first()
             );
         };
+        println!("death of {victim:?} healed in {took:?}");
         worst = worst.max(took);
         assert!(world.violations.is_empty(), "{:#?}", world.violations);
         // The tables promise it; a sample of real pings keeps the promise, but for links that lose datagrams.
