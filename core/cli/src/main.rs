@@ -78,8 +78,7 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: &Cli, output: &Output) -> exit::Outcome {
-    // Daemons use both the worker threads and this one; a client is done before a second thread would help.
-    let mut builder = match cli.command.is_daemon() {
+    let mut builder = match cli.command.wants_workers() {
         true => tokio::runtime::Builder::new_multi_thread(),
         false => tokio::runtime::Builder::new_current_thread(),
     };

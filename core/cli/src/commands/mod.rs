@@ -69,10 +69,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it serves others until it is told to stop.
-    pub(crate) fn is_daemon(&self) -> bool {
+    /// Whether it uses worker threads. A node does not: its control is one task, and its packets have threads of
+    /// their own; more would only wake each other.
+    pub(crate) fn wants_workers(&self) -> bool {
         match self {
-            Self::Up(_) | Self::Registry(_) => true,
+            Self::Registry(_) => true,
             Self::Babel(args) => args.is_daemon(),
             _ => false,
         }
