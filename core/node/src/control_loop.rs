@@ -11,6 +11,7 @@ mod views;
 pub(crate) use asks::{Ask, ProbeAnswer, Target};
 
 use crate::{
+    alarm::Alarm,
     clock::{self, Clock},
     control::types::{Event, EventLine, Health},
     health::{self, Conditions},
@@ -58,6 +59,7 @@ const PROBES: usize = 4096;
 /// What the loop is built from.
 #[derive(Debug)]
 pub(crate) struct Parts {
+    pub(crate) alarm: Alarm,
     pub(crate) node: Node,
     pub(crate) network: Network,
     pub(crate) certificate: Certificate,
@@ -197,7 +199,8 @@ impl ControlLoop {
     }
 
     async fn next(&mut self, trouble: &mut watch::Receiver<Option<String>>) -> Wake {
-        let timer = self.parts.node.poll_timeout().map(|(at, _)| self.moment(at));
+        let timer = self.parts.node.poll_timeout().map(|(at, _)| at);
+        self.parts.alarm.set(timer, self.parts.shared.clock.now());
         let parts = &mut self.parts;
         let mapped = async {
             match &mut parts.mapped {
@@ -207,7 +210,7 @@ impl ControlLoop {
         };
         tokio::select! {
             message = parts.from_path.recv() => message.map_or(Wake::Orphaned, Wake::Path),
-            () = sleep_until(timer) => Wake::Timer,
+            () = parts.alarm.rings() => Wake::Timer,
             ask = parts.asks.recv() => ask.map_or(Wake::Orphaned, Wake::Ask),
             Some(report) = parts.registry.reports.recv() => Wake::Report(report),
             Ok(()) = parts.addresses.changed() => Wake::Addresses,
@@ -530,11 +533,6 @@ impl ControlLoop {
 
     fn now(&self) -> Instant {
         self.parts.shared.clock.now()
-    }
-
-    /// tokio's clock for one of the node's instants.
-    fn moment(&self, at: Instant) -> Moment {
-        Moment::now() + at.saturating_since(self.now())
     }
 }
 

@@ -6,6 +6,7 @@
 //! planned stop leaves no mapping, socket or unsaved state behind.
 
 use crate::{
+    alarm::Alarm,
     clock::{self, Clock},
     config::{Config, TunChoice},
     control::{
@@ -341,6 +342,7 @@ async fn start_node(
     let socket = server.as_ref().map(|s| s.path().to_owned());
 
     let mut control = ControlLoop::new(Parts {
+        alarm: Alarm::new().map_err(system("cannot make a timer"))?,
         node,
         network,
         certificate,

@@ -1,6 +1,7 @@
 //! The shell around the sans-IO node: TUN device, UDP socket, OS threads, clock, state directory, registry
 //! client, port mapping and control API.
 
+mod alarm;
 pub mod babel_mode;
 pub mod clock;
 pub mod config;

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use osier_core::control::types::{
-    DaemonState, Event, HealthCode, ProbeLine, ProbeRequest, TraceLine, TraceRequest,
+    DaemonState, Event, HealthCode, ProbeLine, ProbeRequest, Severity, TraceLine, TraceRequest,
 };
 use osier_lab::{Error, Lab, Netns, Process, wait_until};
 use std::{
@@ -416,6 +416,92 @@ fn reload_applies_settings_and_names_mistakes() -> osier_lab::Result<()> {
             process.log().contains("were not read again")
         })?;
         expect(process.is_running() && answers(&pair.dirs[0]), "it goes on")
+    })
+}
+
+#[test]
+fn taken_port_is_named_and_the_default_one_gives_way() -> osier_lab::Result<()> {
+    Lab::run("port", |lab| {
+        let pair = pair(lab)?;
+        let holder = std::net::UdpSocket::bind("0.0.0.0:0").map_err(text)?;
+        let port = holder.local_addr().map_err(text)?.port();
+        // Only one namespace matters here: the lab's own, where the holder is.
+        let exe = std::env::current_exe().map_err(text)?;
+        let start_here = |name: &str| {
+            let mut command = std::process::Command::new(&exe);
+            command.args(["--exact", "daemon_process", "--nocapture"]);
+            command
+                .env("OSIER_TEST_DAEMON", &pair.dirs[0])
+                .env("OSIER_TEST_NO_TUN", "1");
+            pair.a.spawn(name, command)
+        };
+        let settings = pair.dirs[0].join("settings.toml");
+        std::fs::write(&settings, format!("port = {port}\n")).map_err(text)?;
+        let mut refused = start_here("fixed")?;
+        expect(!refused.wait(SOON)?.success(), "a port asked for must be free")?;
+        expect(
+            refused.log().contains(&format!("UDP port {port} is in use")),
+            &refused.log(),
+        )?;
+
+        std::fs::remove_file(&settings).map_err(text)?;
+        let _default = std::net::UdpSocket::bind("0.0.0.0:16697").map_err(text)?;
+        let _process = start_here("default")?;
+        wait_until(SOON, "it takes another port", || answers(&pair.dirs[0]))?;
+        let status = runtime().block_on(client(&pair.dirs[0]).status()).map_err(text)?;
+        expect(status.udp_port == 16698, "the next port")?;
+        expect(
+            status.health.iter().any(|h| h.code == HealthCode::UdpPortChanged),
+            "health says so",
+        )
+    })
+}
+
+#[test]
+fn lost_device_is_reported_and_relaying_goes_on() -> osier_lab::Result<()> {
+    Lab::run("lost", |lab| {
+        let pair = pair(lab)?;
+        let _processes = up(&pair)?;
+        pair.a.run("ip link delete osier0")?;
+        let runtime = runtime();
+        let alice = client(&pair.dirs[0]);
+        let reported = || {
+            let status = runtime.block_on(alice.status());
+            status.is_ok_and(|s| {
+                s.health
+                    .iter()
+                    .any(|h| h.code == HealthCode::NoTun && h.severity == Severity::Error)
+            })
+        };
+        wait_until(SOON, "health names the lost device", reported)?;
+        expect(neighbours(&pair.dirs[0]) == Some(1), "the tunnel stays")
+    })
+}
+
+#[test]
+fn new_addresses_are_noticed_and_advertised() -> osier_lab::Result<()> {
+    Lab::run("address", |lab| {
+        let pair = pair(lab)?;
+        let _processes = up(&pair)?;
+        let runtime = runtime();
+        let alice = client(&pair.dirs[0]);
+        let advertises = |endpoint: &str| {
+            let endpoint = address(endpoint);
+            let status = runtime.block_on(alice.status());
+            status.is_ok_and(|s| s.endpoints.iter().any(|e| e.address == endpoint))
+        };
+        expect(advertises("198.51.100.1:16697"), "the first address")?;
+        pair.a.address("eth0", "2001:db8:5::1/64")?;
+        wait_until(SOON, "the new address is advertised", || {
+            advertises("[2001:db8:5::1]:16697")
+        })?;
+        pair.a.run("ip address del 2001:db8:5::1/64 dev eth0")?;
+        wait_until(SOON, "the old address is not", || {
+            !advertises("[2001:db8:5::1]:16697")
+        })?;
+        // Neither the mesh's own addresses nor link-local ones were ever among them.
+        let status = runtime.block_on(alice.status()).map_err(text)?;
+        expect(status.endpoints.len() == 1, &format!("{:?}", status.endpoints))
     })
 }
 
