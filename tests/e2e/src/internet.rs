@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use osier_lab::{Lab, Netns, Process, Silence};
 use std::{
     cell::Cell,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 /// Every host hangs on the router by a wire of its own, so any two can be cut off from each other.
@@ -17,7 +17,7 @@ pub struct Internet<'a> {
 /// A machine and the address that the internet sees it by.
 pub struct Host {
     pub netns: Netns,
-    pub public: Ipv4Addr,
+    pub public: IpAddr,
     /// The router (with its UPnP daemon) that the host is behind.
     nat: Option<(Netns, Process)>,
 }
@@ -41,6 +41,23 @@ impl<'a> Internet<'a> {
     pub fn host(&self, name: &str) -> Result<Host> {
         let netns = self.lab.netns(name)?;
         let public = self.connect(&netns, "eth0")?;
+        Ok(Host {
+            netns,
+            public,
+            nat: None,
+        })
+    }
+
+    /// A host with a public IPv6 address and no IPv4.
+    pub fn host6(&self, name: &str) -> Result<Host> {
+        let netns = self.lab.netns(name)?;
+        let port = self.wire(&netns, "eth0")?;
+        let subnet = self.used.get().into();
+        let [ours, theirs] = [1, 2].map(|last| Ipv6Addr::new(0x2a11, 0, 0, subnet, 0, 0, 0, last));
+        self.router.address(&port, &format!("{ours}/64"))?;
+        netns.address("eth0", &format!("{theirs}/64"))?;
+        netns.run(&format!("ip route add default via {ours}"))?;
+        let public = theirs.into();
         Ok(Host {
             netns,
             public,
@@ -80,10 +97,10 @@ impl<'a> Internet<'a> {
 
     /// From now on nothing passes between the two, and neither is told, until the result is dropped.
     pub fn cut(&self, a: &Host, b: &Host) -> Result<Silence> {
-        Ok(self.router.silence(IpAddr::V4(a.public), IpAddr::V4(b.public))?)
+        Ok(self.router.silence(a.public, b.public)?)
     }
 
-    /// From now on nothing passes to or from the host, and nobody is told.
+    /// From now on nothing passes to or from the (IPv4) host, and nobody is told.
     pub fn swallow(&self, host: &Host) -> Result<()> {
         let rules = format!(
             "nft add table ip swallow; \
@@ -101,18 +118,24 @@ impl<'a> Internet<'a> {
         Ok(())
     }
 
-    fn connect(&self, netns: &Netns, interface: &str) -> Result<Ipv4Addr> {
+    /// A wire from the router to `netns`; the name of the router's end.
+    fn wire(&self, netns: &Netns, interface: &str) -> Result<String> {
         let number = self.used.get() + 1;
         self.used.set(number);
         let port = format!("port{number}");
         self.lab.veth((netns, interface), (&self.router, &port))?;
+        Ok(port)
+    }
+
+    fn connect(&self, netns: &Netns, interface: &str) -> Result<IpAddr> {
+        let port = self.wire(netns, interface)?;
         // Public to all programs here (miniupnpd refuses private and documentation addresses), and as closed in
         // as any other: no packet leaves these namespaces.
-        let [ours, theirs] = [1, 2].map(|last| Ipv4Addr::new(11, 0, number, last));
+        let [ours, theirs] = [1, 2].map(|last| Ipv4Addr::new(11, 0, self.used.get(), last));
         self.router.address(&port, &format!("{ours}/24"))?;
         netns.address(interface, &format!("{theirs}/24"))?;
         netns.run(&format!("ip route add default via {ours}"))?;
-        Ok(theirs)
+        Ok(theirs.into())
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use osier_lab::{Lab, Process, wait_until};
 use serde_json::Value;
 use std::{
-    net::Ipv6Addr,
+    net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -40,7 +40,10 @@ pub struct Registry {
 impl Registry {
     /// Creates a network and serves its registry.
     pub fn create(internet: &Internet<'_>) -> Result<Self> {
-        let host = internet.host("registry")?;
+        Self::create_on(internet, internet.host("registry")?)
+    }
+
+    pub fn create_on(internet: &Internet<'_>, host: Host) -> Result<Self> {
         let directory = internet.lab().directory().join("network");
         output(
             Command::new(osier()?)
@@ -48,7 +51,7 @@ impl Registry {
                 .arg(&directory)
                 .args(["--name", "demo"]),
         )?;
-        let url = format!("http://{}:8080", host.public);
+        let url = format!("http://{}", SocketAddr::from((host.public, 8080)));
         let mut registry = Self {
             host,
             directory,
@@ -62,9 +65,9 @@ impl Registry {
     pub fn serve(&mut self) -> Result<()> {
         let mut command = self.host.netns.command(osier()?);
         command.args(["registry", "serve", "--dir"]).arg(&self.directory);
-        command.args(["--listen", "0.0.0.0:8080", "--url", &self.url]);
+        command.args(["--listen", "[::]:8080", "--url", &self.url]);
         self.process = Some(self.host.netns.spawn("registry", command)?);
-        let address = std::net::SocketAddr::from((self.host.public, 8080));
+        let address = SocketAddr::from((self.host.public, 8080));
         let script = format!("exec 3<>/dev/tcp/{}/{}", address.ip(), address.port());
         wait_until(PATIENCE, "the registry listens", || {
             self.host

@@ -189,9 +189,9 @@ fn wireguard_go(lab: &Lab, a: &Host, b: &Host) -> Result<Vec<Process>> {
     }
     for (host, other, number) in [(a, b, 2), (b, a, 1)] {
         let key = lab.directory().join(format!("wg{number}.pub"));
-        let (key, to) = (key.display(), other.public);
+        let (key, to) = (key.display(), std::net::SocketAddr::from((other.public, 51999)));
         host.netns.shell(&format!(
-            "{wg} set wg0 peer $(cat {key}) endpoint {to}:51999 allowed-ips fd99::{number}/128"
+            "{wg} set wg0 peer $(cat {key}) endpoint {to} allowed-ips fd99::{number}/128"
         ))?;
     }
     Ok(processes)

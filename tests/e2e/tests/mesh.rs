@@ -1,19 +1,23 @@
-//! The registry is needed to join and renew, never to run; and what it revokes, goes.
+//! What a mesh withstands besides dead links: no registry, a revoked member, narrow and IPv6-only lines.
 
 use anyhow::{Context, ensure};
 use osier_e2e::{
-    internet::Internet,
+    internet::{Host, Internet},
     mesh::{Member, Registry},
     prober::{Pair, Prober},
 };
 use osier_lab::{Lab, wait_until};
 use std::time::{Duration, Instant};
 
-fn mesh<'a>(internet: &Internet<'a>, registry: &Registry, size: usize) -> anyhow::Result<Vec<Member>> {
-    let invite = registry.invite(size)?;
+fn mesh(internet: &Internet<'_>, registry: &Registry, size: usize) -> anyhow::Result<Vec<Member>> {
+    let hosts = (0..size).map(|i| internet.host(&format!("n{i}")));
+    mesh_of(internet, registry, hosts.collect::<anyhow::Result<_>>()?)
+}
+
+fn mesh_of(internet: &Internet<'_>, registry: &Registry, hosts: Vec<Host>) -> anyhow::Result<Vec<Member>> {
+    let invite = registry.invite(hosts.len())?;
     let mut members = Vec::new();
-    for i in 0..size {
-        let host = internet.host(&format!("n{i}"))?;
+    for host in hosts {
         members.push(Member::join(internet.lab(), host, &invite, &[])?);
     }
     members.iter_mut().try_for_each(Member::up)?;
@@ -173,6 +177,29 @@ fn packets_of_1280_octets_pass_a_narrow_underlay() -> osier_lab::Result<()> {
             .host
             .netns
             .run(&format!("ping -c 3 -W 2 -s 1232 -M do {there}"))?;
+        anyhow::Ok(())
+    })
+}
+
+#[test]
+fn mesh_needs_no_ipv4() -> osier_lab::Result<()> {
+    Lab::run("ipv6", |lab| {
+        let internet = Internet::new(lab)?;
+        let registry = Registry::create_on(&internet, internet.host6("registry")?)?;
+        let hosts = ["n0", "n1", "n2"].map(|name| internet.host6(name));
+        let members = mesh_of(
+            &internet,
+            &registry,
+            hosts.into_iter().collect::<anyhow::Result<_>>()?,
+        )?;
+        let (probes, pairs) = prober(&members)?;
+        all_answer(&probes, &pairs, Duration::from_secs(15))?;
+        let peers = members[0].peers()?;
+        let endpoint = peers[0]["endpoint"].as_str().context("no endpoint")?;
+        ensure!(
+            endpoint.starts_with("[2a11:"),
+            "the tunnel is not over IPv6: {endpoint}"
+        );
         anyhow::Ok(())
     })
 }
