@@ -41,6 +41,11 @@ impl Node {
             .map(|m| m.bundle.certificate.name.as_str())
     }
 
+    /// Packets and octets that came from each prefix, our own included.
+    pub fn origins(&self) -> Vec<(IpNet, u64, u64)> {
+        crate::accounting::origins(&self.snapshot.fib)
+    }
+
     pub fn status(&self, now: Instant) -> Status {
         let babel = self.babel.counters();
         let mut counters: BTreeMap<&'static str, u64> = self.counters.iter().collect();
