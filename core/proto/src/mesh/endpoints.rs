@@ -15,6 +15,10 @@ const OBSERVATION_LIFE: Duration = Duration::from_secs(600);
 /// Neighbours that must see us at the same address before we advertise it: one could lie, and behind a NAT
 /// that maps each destination apart no two agree, nor would it be of use.
 const AGREEMENT: usize = 2;
+/// An observed address through which nobody came for this long is a NAT that lets nobody in: it is left out,
+/// and tried again after a rest.
+const TRIAL: Duration = Duration::from_secs(600);
+const REST: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Default)]
 pub struct OwnEndpoints {
@@ -22,6 +26,9 @@ pub struct OwnEndpoints {
     pub local: Vec<SocketAddr>,
     pub mapped: Option<SocketAddr>,
     observed: BTreeMap<NodeId, (SocketAddr, Instant)>,
+    /// Since when an observed address is on trial, and whether somebody dialled us since.
+    trial: Option<Instant>,
+    reached: bool,
 }
 
 impl OwnEndpoints {
@@ -43,11 +50,29 @@ impl OwnEndpoints {
         if self.observed.len() < OBSERVERS || self.observed.contains_key(&by) {
             self.observed.insert(by, (address, now));
         }
+        let rested = |since| now.saturating_since(since) >= TRIAL + REST;
+        if !self.agreed(now).is_empty() && self.trial.is_none_or(rested) {
+            self.trial = Some(now);
+        }
+    }
+
+    /// Somebody dialled us and got through.
+    pub fn reached(&mut self) {
+        self.reached = true;
+    }
+
+    fn trial_failed(&self, now: Instant) -> bool {
+        !self.reached
+            && self
+                .trial
+                .is_some_and(|since| now.saturating_since(since) >= TRIAL)
     }
 
     /// Our network changed: what was seen before is void.
     pub fn forget_observations(&mut self) {
         self.observed.clear();
+        self.trial = None;
+        self.reached = false;
     }
 
     /// Whether neighbours see us at addresses that are not ours: there is a NAT.
@@ -75,9 +100,11 @@ impl OwnEndpoints {
         self.mapped.iter().for_each(|a| add(*a, EndpointKind::Mapped));
         let (near, global): (Vec<_>, Vec<_>) = self.usable_local().partition(|a| is_near(a.ip()));
         global.iter().for_each(|a| add(*a, EndpointKind::Local));
-        self.agreed(now)
-            .iter()
-            .for_each(|a| add(*a, EndpointKind::Observed));
+        if !self.trial_failed(now) {
+            self.agreed(now)
+                .iter()
+                .for_each(|a| add(*a, EndpointKind::Observed));
+        }
         near.iter().for_each(|a| add(*a, EndpointKind::Local));
         list
     }
@@ -158,6 +185,32 @@ mod tests {
             1,
             "old observations do not count"
         );
+    }
+
+    #[test]
+    fn an_observed_address_that_nobody_comes_through_is_not_advertised_for_long() {
+        for reached in [false, true] {
+            let mut own = OwnEndpoints::new(Vec::new());
+            own.local = vec![address("192.168.1.2:5000")];
+            let mut advertised = Vec::new();
+            for minute in 0..90 {
+                let now = Instant::ZERO + Duration::from_secs(60 * minute);
+                own.observe(node(1), address("203.0.113.1:5000"), now);
+                own.observe(node(2), address("203.0.113.1:5000"), now);
+                if reached && minute == 5 {
+                    own.reached();
+                }
+                if own.list(now).len() == 2 {
+                    advertised.push(minute);
+                }
+            }
+            let expected: Vec<u64> = if reached {
+                (0..90).collect()
+            } else {
+                (0..10).chain(70..80).collect()
+            };
+            assert_eq!(advertised, expected);
+        }
     }
 
     #[test]

@@ -238,6 +238,9 @@ impl Node {
         tunnel.phase = Phase::Open;
         tunnel.opened_at = Some(now);
         tunnel.liveness.heard = now;
+        if !tunnel.outgoing {
+            self.endpoints.reached();
+        }
         self.timers.clear(Timer::GiveUp(id));
         self.timers.clear(Timer::Hello(id));
         let may_relay = self.may_relay(&certificate);

@@ -155,7 +155,7 @@ impl Node {
             return;
         }
         tunnel.handle.set_sources(may_relay, &newer.prefixes);
-        let fewer = held.prefixes != newer.prefixes;
+        let fewer = held.prefixes != newer.prefixes || !may_relay;
         tunnel.certificate = Some(newer);
         if fewer {
             self.reauthorise(now);

@@ -300,7 +300,8 @@ impl Node {
         self.parameters = parameters;
         self.record_changed(now);
         self.timers.set(Timer::Dial, now);
-        self.timers.set(Timer::Refresh, now + self.random.around(self.parameters.refresh));
+        self.timers
+            .set(Timer::Refresh, now + self.random.around(self.parameters.refresh));
     }
 
     /// The registry answered or could not be reached (`Err`, for status).
