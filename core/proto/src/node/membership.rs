@@ -9,6 +9,7 @@ use crate::{
     Duration, Instant, RouterId,
     certificate::{Certificate, CertificateError},
     fib::Hop,
+    identity::NodeId,
     link::{ByeReason, MAX_REQUESTED, Message},
     mesh::{
         directory::Learnt,
@@ -19,6 +20,7 @@ use crate::{
     tunnel::TunnelId,
     wallclock::{CLOCK_SKEW, UnixTime},
 };
+use std::collections::BTreeMap;
 
 const DIGEST_INTERVAL: Duration = Duration::from_secs(60);
 /// Summaries sent to one neighbour before it has to wait for the next digest of ours.
@@ -37,7 +39,14 @@ pub(super) struct Upkeep {
     pub(super) excluded: Option<String>,
     renewals: u32,
     pub(super) fetches: u32,
+    /// Members from the disk, the registry or the directory whose time has not come or is over: by our clock,
+    /// which may be wrong. They stay in the cache and get another chance.
+    pub(super) dormant: BTreeMap<NodeId, Bundle>,
 }
+
+const DORMANT: usize = 4096;
+/// Nobody's clock is that wrong for that long.
+const FORGET_EXPIRED: u64 = 90 * 86_400;
 
 /// 2 s, doubling, up to 10 min.
 fn retry(failures: u32) -> Duration {
@@ -97,12 +106,18 @@ impl Node {
             bundle.certificate.node == node
                 && match self.verify(&bundle.certificate, now) {
                     Ok(()) => bundle.record.verify(&self.network).is_ok(),
-                    Err(error) => {
+                    Err(error @ (CertificateError::NotYetValid(_) | CertificateError::Expired(_))) => {
                         if matches!(error, CertificateError::NotYetValid(_)) {
                             self.counters.count("certificate-not-yet-valid");
                         }
+                        // What neighbours tell may be anybody's invention: signatures were not looked at.
+                        if from.is_none() {
+                            self.keep_dormant(bundle);
+                            return false;
+                        }
                         false
                     }
+                    Err(_) => false,
                 }
         };
         if !verdict {
@@ -138,8 +153,42 @@ impl Node {
         true
     }
 
+    fn keep_dormant(&mut self, bundle: Bundle) {
+        let (node, dormant) = (bundle.record.node, &mut self.upkeep.dormant);
+        let is_newer = dormant
+            .get(&node)
+            .is_none_or(|known| known.record.sequence < bundle.record.sequence);
+        if is_newer && node != self.id && (dormant.len() < DORMANT || dormant.contains_key(&node)) {
+            dormant.insert(node, bundle);
+        }
+    }
+
+    /// Takes in those whose time has come after all.
+    fn wake_dormant(&mut self, now: Instant) {
+        let (time, grace) = (self.unix_now(now), self.grace());
+        let is_due =
+            |c: &Certificate| is_current(c, time, grace) && time.saturating_add(CLOCK_SKEW) >= c.not_before;
+        let due: Vec<_> = self
+            .upkeep
+            .dormant
+            .values()
+            .filter(|b| is_due(&b.certificate))
+            .map(|b| b.record.node)
+            .collect();
+        for bundle in due
+            .iter()
+            .filter_map(|node| self.upkeep.dormant.remove(node))
+            .collect::<Vec<_>>()
+        {
+            self.learn(bundle, None, now);
+        }
+        self.upkeep
+            .dormant
+            .retain(|_, b| time < b.certificate.not_after.saturating_add(FORGET_EXPIRED));
+    }
+
     /// A neighbour renewed its certificate, or no longer relays.
-    fn adopt_certificate(&mut self, node: &crate::identity::NodeId, now: Instant) {
+    fn adopt_certificate(&mut self, node: &NodeId, now: Instant) {
         let Some(id) = self.by_peer.get(node).copied() else {
             return;
         };
@@ -169,12 +218,7 @@ impl Node {
     }
 
     /// Queues a bundle for all neighbours but one.
-    pub(super) fn tell_neighbours(
-        &mut self,
-        node: crate::identity::NodeId,
-        except: Option<TunnelId>,
-        now: Instant,
-    ) {
+    pub(super) fn tell_neighbours(&mut self, node: NodeId, except: Option<TunnelId>, now: Instant) {
         for (id, tunnel) in &mut self.tunnels {
             if tunnel.is_open() && Some(*id) != except && tunnel.peer() != Some(node) {
                 tunnel.outbox.push(node);
@@ -355,6 +399,7 @@ impl Node {
     pub(super) fn check_expiry(&mut self, now: Instant) {
         self.timers.set(Timer::Expiry, now + EXPIRY_INTERVAL);
         self.check_own(now);
+        self.wake_dormant(now);
         let (time, grace) = (self.unix_now(now), self.grace());
         let expired: Vec<_> = self
             .directory
@@ -381,7 +426,9 @@ impl Node {
         }
         for node in expired {
             self.counters.count("certificate-expired");
-            self.directory.remove(&node);
+            if let Some(member) = self.directory.remove(&node) {
+                self.keep_dormant(member.bundle);
+            }
         }
         self.request(Request::SaveCache);
         self.reauthorise(now);

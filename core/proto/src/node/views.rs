@@ -7,9 +7,13 @@ use crate::{
 use std::collections::BTreeMap;
 
 impl Node {
-    /// Every member we know, ourselves included: for the disk cache.
+    /// Every member we know, ourselves included, and those that our clock says are no members now: for the
+    /// disk cache.
     pub fn bundles(&self) -> Vec<Bundle> {
-        self.directory.iter().map(|m| m.bundle.clone()).collect()
+        let members = self.directory.iter().map(|m| &m.bundle);
+        let dormant = self.upkeep.dormant.iter();
+        let dormant = dormant.filter(|(node, _)| self.directory.get(node).is_none());
+        members.chain(dormant.map(|(_, b)| b)).cloned().collect()
     }
 
     /// The newest revocation list: for the disk.
