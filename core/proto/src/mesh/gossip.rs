@@ -18,8 +18,12 @@ pub const GATHER: Duration = Duration::from_millis(20);
 const WAITING: usize = 4096;
 /// Routes remembered per such origin.
 const WAITING_ROUTES: usize = 16;
-const ASK_AGAIN: Duration = Duration::from_secs(2);
-const FORGET: Duration = Duration::from_secs(60);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+const FIRST_REPEAT: Duration = Duration::from_millis(400);
+const LONGEST_REPEAT: Duration = Duration::from_secs(8);
+/// How often a certificate, and then a route, is asked for.
+const CERTIFICATE_REQUESTS: u32 = 10;
+const ROUTE_REQUESTS: u32 = 5;
 
 /// Bundles to be told to one neighbour; bounded by the directory.
 #[derive(Debug, Default)]
@@ -72,31 +76,51 @@ impl Asked {
     }
 }
 
-/// Routes that were refused for want of their origin's certificate.
+/// Routes that were refused for want of their origin's certificate: the certificate is asked for, and when it has
+/// come the route is. Either may get lost, so both are repeated at growing distances.
 #[derive(Debug, Default)]
-pub struct Waiting(BTreeMap<RouterId, WaitingOrigin>);
+pub struct Waiting {
+    origins: BTreeMap<RouterId, WaitingOrigin>,
+    routes: BTreeMap<(TunnelId, IpNet), Repeat>,
+}
 
 #[derive(Debug)]
 struct WaitingOrigin {
-    since: Instant,
-    asked: Option<Instant>,
+    repeat: Repeat,
     routes: BTreeSet<(TunnelId, IpNet)>,
+}
+
+/// Something to be done again until it has worked, some number of times.
+#[derive(Clone, Copy, Debug)]
+struct Repeat {
+    next: Instant,
+    times: u32,
+}
+
+impl Repeat {
+    fn new(now: Instant) -> Self {
+        Self { next: now, times: 0 }
+    }
+
+    /// Whether it is time; notes that it is done.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.next <= now;
+        if due {
+            self.next = now + (FIRST_REPEAT * 2u32.pow(self.times.min(8))).min(LONGEST_REPEAT);
+            self.times += 1;
+        }
+        due
+    }
 }
 
 impl Waiting {
     /// Notes it; `false` when there is no room.
     pub fn add(&mut self, router_id: RouterId, tunnel: TunnelId, prefix: IpNet, now: Instant) -> bool {
-        if !self.0.contains_key(&router_id) {
-            if self.0.len() >= WAITING {
-                self.0.retain(|_, w| now.saturating_since(w.since) < FORGET);
-            }
-            if self.0.len() >= WAITING {
-                return false;
-            }
+        if !self.origins.contains_key(&router_id) && self.origins.len() >= WAITING {
+            return false;
         }
-        let waiting = self.0.entry(router_id).or_insert_with(|| WaitingOrigin {
-            since: now,
-            asked: None,
+        let waiting = self.origins.entry(router_id).or_insert_with(|| WaitingOrigin {
+            repeat: Repeat::new(now),
             routes: BTreeSet::new(),
         });
         waiting.routes.len() < WAITING_ROUTES && {
@@ -106,18 +130,14 @@ impl Waiting {
     }
 
     /// Whom to ask for which certificates now.
-    pub fn due(&mut self, now: Instant) -> BTreeMap<TunnelId, Vec<RouterId>> {
-        self.0.retain(|_, w| now.saturating_since(w.since) < FORGET);
+    pub fn due_certificates(&mut self, now: Instant) -> BTreeMap<TunnelId, Vec<RouterId>> {
+        self.origins.retain(|_, w| w.repeat.times < CERTIFICATE_REQUESTS);
         let mut due: BTreeMap<TunnelId, Vec<RouterId>> = BTreeMap::new();
-        for (router_id, waiting) in &mut self.0 {
-            if waiting
-                .asked
-                .is_some_and(|at| now.saturating_since(at) < ASK_AGAIN)
-            {
+        for (router_id, waiting) in &mut self.origins {
+            if !waiting.repeat.is_due(now) {
                 continue;
             }
-            waiting.asked = Some(now);
-            // The one who announced it has the certificate; a second one in case the first does not answer.
+            // Those who announced it have the certificate; a second one in case the first does not answer.
             let mut tunnels: Vec<_> = waiting.routes.iter().map(|(tunnel, _)| *tunnel).collect();
             tunnels.dedup();
             for tunnel in tunnels.into_iter().take(2) {
@@ -127,24 +147,48 @@ impl Waiting {
         due
     }
 
-    /// When [`Waiting::due`] has something.
-    pub fn next(&self) -> Option<Instant> {
-        self.0
-            .values()
-            .map(|w| w.asked.map_or(w.since, |at| at + ASK_AGAIN))
-            .min()
+    /// The certificate came: its routes are asked for from now on.
+    pub fn certificate_came(&mut self, router_id: &RouterId, now: Instant) {
+        for route in self
+            .origins
+            .remove(router_id)
+            .map(|w| w.routes)
+            .unwrap_or_default()
+        {
+            if self.routes.len() < WAITING {
+                self.routes.insert(route, Repeat::new(now));
+            }
+        }
     }
 
-    /// The certificate came: what to ask for again.
-    pub fn take(&mut self, router_id: &RouterId) -> BTreeSet<(TunnelId, IpNet)> {
-        self.0.remove(router_id).map(|w| w.routes).unwrap_or_default()
+    /// Which routes to ask for now, of those that `is_there` does not know.
+    pub fn due_routes(&mut self, now: Instant, is_there: impl Fn(&IpNet) -> bool) -> Vec<(TunnelId, IpNet)> {
+        let mut due = Vec::new();
+        self.routes.retain(|(tunnel, prefix), repeat| {
+            if !repeat.is_due(now) {
+                return true;
+            }
+            if repeat.times > ROUTE_REQUESTS || repeat.times > 1 && is_there(prefix) {
+                return false;
+            }
+            due.push((*tunnel, *prefix));
+            true
+        });
+        due
+    }
+
+    /// When something is due.
+    pub fn next(&self) -> Option<Instant> {
+        let origins = self.origins.values().map(|w| w.repeat.next);
+        origins.chain(self.routes.values().map(|r| r.next)).min()
     }
 
     pub fn forget_tunnel(&mut self, tunnel: TunnelId) {
-        for waiting in self.0.values_mut() {
+        for waiting in self.origins.values_mut() {
             waiting.routes.retain(|(t, _)| *t != tunnel);
         }
-        self.0.retain(|_, w| !w.routes.is_empty());
+        self.origins.retain(|_, w| !w.routes.is_empty());
+        self.routes.retain(|(t, _), _| *t != tunnel);
     }
 }
 
@@ -216,17 +260,24 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_certificate_is_asked_for_every_two_seconds_and_forgotten_in_a_minute() {
+    fn what_is_missing_is_asked_for_a_bounded_number_of_times() {
         let mut waiting = Waiting::default();
         let (origin, prefix) = (RouterId([1; 8]), "fd00::/64".parse().unwrap());
         let mut now = Instant::ZERO;
         assert!(waiting.add(origin, TunnelId(1), prefix, now));
-        let mut asked = 0;
+        let (mut certificates, mut routes) = (0, 0);
         while let Some(at) = waiting.next() {
             now = at.max(now);
-            asked += waiting.due(now).len();
+            certificates += waiting.due_certificates(now).len();
+            routes += waiting.due_routes(now, |_| false).len();
         }
-        assert_eq!(asked, 30);
-        assert!(now.saturating_since(Instant::ZERO) <= FORGET);
+        assert_eq!((certificates, routes), (10, 0));
+        assert!(waiting.add(origin, TunnelId(1), prefix, now));
+        waiting.certificate_came(&origin, now);
+        while let Some(at) = waiting.next() {
+            now = at.max(now);
+            routes += waiting.due_routes(now, |_| routes >= 2).len();
+        }
+        assert_eq!(routes, 2, "until it is there");
     }
 }

@@ -14,20 +14,20 @@ impl Random {
         Self(ChaCha8Rng::from_seed(seed))
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// 0..`n`; 0 for `n` of 0. The bias of the remainder is of no consequence here.
     pub fn below(&mut self, n: usize) -> usize {
         // The remainder is less than `n`, which is a usize.
-        (self.next() % (n.max(1) as u64)) as usize
+        (self.draw() % (n.max(1) as u64)) as usize
     }
 
     /// 75 % to 125 % of it, so that nodes started together do not act together for ever.
     pub fn around(&mut self, duration: Duration) -> Duration {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 8);
-        Duration::from_micros(micros - micros / 4 + self.next() % (micros / 2 + 1))
+        Duration::from_micros(micros - micros / 4 + self.draw() % (micros / 2 + 1))
     }
 
     /// Moves `count` randomly chosen items to the front, in random order.

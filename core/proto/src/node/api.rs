@@ -114,6 +114,7 @@ pub enum ProbeOutcome {
 }
 
 /// Things the shell must do outside: registry and disk.
+#[allow(clippy::large_enum_variant)] // few are ever queued
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Ask the registry for a new certificate; answer with [`Command::SetCertificate`].

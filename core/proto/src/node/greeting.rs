@@ -237,6 +237,7 @@ impl Node {
         };
         tunnel.phase = Phase::Open;
         tunnel.opened_at = Some(now);
+        tunnel.digests = 0;
         tunnel.liveness.heard = now;
         if !tunnel.outgoing {
             self.endpoints.reached();
@@ -300,9 +301,11 @@ impl Node {
             return;
         };
         let peer = tunnel.peer().or(tunnel.expected);
+        let is_lonely = !self.tunnels.values().any(|t| t.is_usable());
         let (reason, avoid) = match bye {
             ByeReason::Closing => (DownReason::Closed, AVOID_STOPPED),
             ByeReason::Replaced => (DownReason::Replaced, AVOID_FULL),
+            ByeReason::Limit if is_lonely => (DownReason::Limit, AVOID_STOPPED),
             ByeReason::Limit => (DownReason::Limit, AVOID_FULL),
             ByeReason::Revoked => (DownReason::Revoked, AVOID_REFUSED),
             ByeReason::Expired => (DownReason::Expired, AVOID_REFUSED),

@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 /// Pause between two endpoints of one peer.
 const STAGGER: Duration = Duration::from_millis(100);
-/// How long the first round waits for an answer; each later one twice as long.
-const ROUND: Duration = Duration::from_secs(1);
+/// How long the first round waits for an answer; each later one half as long again.
+const ROUND: Duration = Duration::from_millis(400);
 const LONGEST_ROUND: Duration = Duration::from_secs(16);
 /// Rounds of a new tunnel; one that has been open is redialled until it is given up.
-const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 6;
 /// How long the ends of a tunnel have to accept each other.
 pub(super) const GREETING_TIME: Duration = Duration::from_secs(10);
 /// Tunnels at a time with strangers who have not shown a certificate, and with whom may be members.
@@ -87,7 +87,7 @@ impl Node {
         let pause = if dial.next < dial.endpoints.len() {
             STAGGER
         } else {
-            (ROUND * 2u32.pow(dial.round.min(5))).min(LONGEST_ROUND)
+            (ROUND * 3u32.pow(dial.round.min(10)) / 2u32.pow(dial.round.min(10))).min(LONGEST_ROUND)
         };
         self.timers.set(Timer::Dialling(id), now + pause);
         if !initiation.is_empty() {

@@ -4,7 +4,7 @@
 //! data went out and nothing authentic has come back for a while, or a Hello is a quarter late, a short round
 //! of link Echoes decides. Without an answer the link is unusable at once and routes move; the tunnel stays,
 //! is redialled, and serves again as soon as anything authentic comes through it. A silent death is noticed
-//! within about 2.5 s where data flows and 6.5 s elsewhere.
+//! within about 2 s where data flows and 6 s elsewhere.
 
 use super::{
     DownReason, Node,
@@ -15,13 +15,14 @@ use super::{
 use crate::{Duration, Instant, link::Message, mesh::choice, tunnel::TunnelId};
 
 /// Data without an answer for this long makes us ask.
-const UNANSWERED: Duration = Duration::from_millis(700);
-/// Echoes of one round, their distance, and when the round is lost.
+const UNANSWERED: Duration = Duration::from_millis(500);
+/// Echoes of one round, their distance, and when the round is lost (and twice the round-trip time later).
 const ECHOES: u32 = 5;
-const ECHO_GAP: Duration = Duration::from_millis(250);
-const ECHO_ROUND: Duration = Duration::from_millis(1300);
+const ECHO_GAP: Duration = Duration::from_millis(200);
+const ECHO_ROUND: Duration = Duration::from_millis(1000);
+const LONGEST_ROUND: Duration = Duration::from_secs(4);
 /// A tunnel that carried no data for this long is idle.
-const QUIET: Duration = Duration::from_secs(15);
+const QUIET: Duration = Duration::from_secs(12);
 /// On a dead tunnel: redial after this, echo at growing distances, give up.
 const REDIAL_AFTER: Duration = Duration::from_secs(1);
 const LONGEST_ECHO_GAP: Duration = Duration::from_secs(15);
@@ -43,6 +44,11 @@ pub(super) fn cost_of(rtt: Duration) -> u16 {
     let excess = u32::try_from(rtt.saturating_sub(Duration::from_millis(2)).as_micros()).unwrap_or(u32::MAX);
     // At most 5,000 fits.
     (BASE_COST + excess.min(1_000_000) / 100).min(MAX_COST) as u16
+}
+
+/// How long a round of echoes takes.
+fn round_time(tunnel: &Tunnel) -> Duration {
+    (ECHO_ROUND + tunnel.rtt.smoothed.unwrap_or_default() * 2).min(LONGEST_ROUND)
 }
 
 /// Whether the change is worth telling.
@@ -69,7 +75,8 @@ impl Node {
         tunnel.liveness.dead_since = None;
         tunnel.liveness.unanswered = None;
         tunnel.liveness.probing = None;
-        tunnel.liveness.interval = IDLE_INTERVAL;
+        // Often at first, so that losses delay the first routes less.
+        tunnel.liveness.interval = BUSY_INTERVAL;
         tunnel.liveness.peer_interval = IDLE_INTERVAL;
         self.timers.set(Timer::Liveness(id), now + IDLE_INTERVAL);
         self.timers.set(Timer::Echo(id), now + Duration::from_millis(1));
@@ -109,14 +116,14 @@ impl Node {
         if !tunnel.is_open() {
             return;
         }
-        let is_busy = tunnel
-            .last_data()
-            .is_some_and(|at| now.saturating_since(at) < QUIET);
+        let busy_at = tunnel.last_data().max(tunnel.opened_at);
+        let is_busy = busy_at.is_some_and(|at| now.saturating_since(at) < QUIET);
         self.set_interval(id, if is_busy { BUSY_INTERVAL } else { IDLE_INTERVAL }, now);
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
         let heard = tunnel.last_heard();
+        let round = round_time(tunnel);
         let liveness = &mut tunnel.liveness;
         if !liveness.usable {
             if liveness.dead_since.is_some_and(|since| heard > since) {
@@ -130,7 +137,7 @@ impl Node {
         if let Some((since, sent)) = liveness.probing {
             if heard > since {
                 liveness.probing = None;
-            } else if now >= since + ECHO_ROUND {
+            } else if now >= since + round {
                 return self.declare_dead(id, now);
             } else {
                 return self.probe(id, (since, sent), now);
@@ -154,18 +161,19 @@ impl Node {
             return;
         };
         let due = since + ECHO_GAP * sent;
+        let round = round_time(tunnel);
         if sent < ECHOES && due <= now {
             tunnel.liveness.probing = Some((since, sent + 1));
             self.send_echo(id, now);
             let next = if sent + 1 < ECHOES {
                 since + ECHO_GAP * (sent + 1)
             } else {
-                since + ECHO_ROUND
+                since + round
             };
             self.timers
                 .set(Timer::Liveness(id), next.max(now + Duration::from_millis(1)));
         } else {
-            let next = if sent < ECHOES { due } else { since + ECHO_ROUND };
+            let next = if sent < ECHOES { due } else { since + round };
             self.timers
                 .set(Timer::Liveness(id), next.max(now + Duration::from_millis(1)));
         }

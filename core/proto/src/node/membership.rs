@@ -23,6 +23,7 @@ use crate::{
 use std::collections::BTreeMap;
 
 const DIGEST_INTERVAL: Duration = Duration::from_secs(60);
+const FIRST_DIGESTS: Duration = Duration::from_secs(1);
 /// Summaries sent to one neighbour before it has to wait for the next digest of ours.
 const MAX_SUMMARIES: u32 = 2;
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
@@ -142,10 +143,8 @@ impl Node {
         self.asked.answered(&router_id);
         self.request(Request::SaveCache);
         self.adopt_certificate(&node, now);
-        for (tunnel, prefix) in self.waiting.take(&router_id) {
-            self.babel
-                .request_route(super::tunnels::interface(tunnel), Some(prefix), now);
-        }
+        self.waiting.certificate_came(&router_id, now);
+        self.request_missing(now);
         if forward {
             self.tell_neighbours(node, from, now);
         }
@@ -269,7 +268,10 @@ impl Node {
         }
         tunnel.summaries = 0;
         let endpoint = tunnel.handle.endpoint();
-        let next = self.random.around(DIGEST_INTERVAL);
+        // Soon again at first: one side may not have heard the other.
+        let interval = DIGEST_INTERVAL.min(FIRST_DIGESTS * 4u32.pow(tunnel.digests.min(4)));
+        tunnel.digests += 1;
+        let next = self.random.around(interval);
         self.timers.set(Timer::Digest(id), now + next);
         let digest = self.digest();
         self.send_link(id, &digest, now);
@@ -325,9 +327,14 @@ impl Node {
         }
     }
 
-    /// Asks neighbours for the certificates that their routes lack.
-    pub(super) fn request_certificates(&mut self, now: Instant) {
-        for (id, router_ids) in self.waiting.due(now) {
+    /// Asks neighbours for the certificates that their routes lack, and for the routes that lacked one.
+    pub(super) fn request_missing(&mut self, now: Instant) {
+        let babel = &self.babel;
+        for (tunnel, prefix) in self.waiting.due_routes(now, |p| babel.selected(p).is_some()) {
+            let interface = super::tunnels::interface(tunnel);
+            self.babel.request_route(interface, Some(prefix), now);
+        }
+        for (id, router_ids) in self.waiting.due_certificates(now) {
             for part in router_ids.chunks(MAX_REQUESTED) {
                 self.send_link(id, &Message::CertificateRequest(part.to_vec()), now);
             }
@@ -370,6 +377,8 @@ impl Node {
             .map(|(id, _)| *id)
             .collect();
         for id in tunnels {
+            // So that it knows what has happened to it, and by whose word.
+            self.send_revocations(id, now);
             self.dismiss(id, ByeReason::Revoked, DownReason::Revoked, now);
         }
         for node in void {
@@ -503,7 +512,7 @@ impl Node {
     fn schedule_renewal(&mut self, now: Instant) {
         let wait = self.certificate.renew_at().seconds_since(self.unix_now(now));
         // A tenth of the remaining time at random, so that nodes enrolled together do not renew together.
-        let jitter = Duration::from_secs(self.random.next() % (wait / 10 + 1));
+        let jitter = Duration::from_secs(self.random.draw() % (wait / 10 + 1));
         let at = now + Duration::from_secs(wait) + jitter;
         self.timers
             .set(Timer::Renew, at.max(now + Duration::from_millis(100)));

@@ -154,7 +154,7 @@ impl Node {
             network.prefix,
         );
         snapshot.answers_echo = config.engine == Engine::Plain;
-        let babel = routing::speaker(id.router_id(), config.seqno, random.next(), now);
+        let babel = routing::speaker(id.router_id(), config.seqno, random.draw(), now);
         let mut node = Self {
             id,
             router_id: id.router_id(),
@@ -343,7 +343,7 @@ impl Node {
             Timer::Directory => self.fetch_directory(now),
             Timer::Renew => self.renew(now),
             Timer::Expiry => self.check_expiry(now),
-            Timer::Certificates => self.request_certificates(now),
+            Timer::Certificates => self.request_missing(now),
             Timer::Stop => self.step_stop(now),
             Timer::Dialling(tunnel) => self.step_dial(tunnel, now),
             Timer::Hello(tunnel) => self.say_hello(tunnel, now),

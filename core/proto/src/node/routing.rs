@@ -4,7 +4,7 @@ use super::{
     Event, Node, Request,
     membership::is_current,
     stop::PENALTY,
-    tunnel::{IDLE_INTERVAL, Rtt, Tunnel, UNMEASURED_COST},
+    tunnel::{BUSY_INTERVAL, Rtt, Tunnel, UNMEASURED_COST},
     tunnels::interface,
 };
 use crate::{
@@ -167,7 +167,7 @@ impl Node {
         let config = InterfaceConfig {
             cost_model: CostModel::Etx,
             rx_cost: UNMEASURED_COST,
-            hello_interval: IDLE_INTERVAL,
+            hello_interval: BUSY_INTERVAL,
             update_interval: UPDATE_INTERVAL,
             link_local: self.link_local,
             ipv4: None,

@@ -71,6 +71,7 @@ impl Node {
             self.dismiss(id, ByeReason::Closing, DownReason::Closed, now);
         }
         self.timers.clear_all();
+        self.drain_babel(now);
         self.push_event(Event::Stopped);
     }
 }

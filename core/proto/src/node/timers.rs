@@ -18,7 +18,7 @@ pub(super) enum Timer {
     Renew,
     /// Look for certificates that ran out.
     Expiry,
-    /// Ask neighbours for certificates that routes wait for.
+    /// Ask neighbours for certificates that routes wait for, and for such routes.
     Certificates,
     /// Next step of a planned stop.
     Stop,

@@ -141,6 +141,8 @@ pub(super) struct Tunnel {
     /// Bundles taken before the peer was accepted.
     pub(super) early_bundles: u32,
     pub(super) summaries: u32,
+    /// Digests sent since link-up.
+    pub(super) digests: u32,
     /// Being replaced: Babel avoids it.
     pub(super) closing: bool,
     /// Traffic when the neighbours were last weighed.
@@ -193,6 +195,7 @@ impl Tunnel {
             reassembly: Reassembly::default(),
             early_bundles: 0,
             summaries: 0,
+            digests: 0,
             closing: false,
             weighed: Carried::default(),
             refused_routes: 0,

@@ -41,7 +41,7 @@ impl Node {
         let handle = Arc::new(TunnelHandle::new(id, session, endpoint));
         self.snapshot.add_tunnel(index, Arc::clone(&handle));
         self.snapshot_changed = true;
-        let nonce = self.random.next();
+        let nonce = self.random.draw();
         self.tunnels
             .insert(id, Tunnel::new(handle, index, key, phase, nonce, now));
         self.by_key.insert(key, id);
@@ -52,7 +52,7 @@ impl Node {
     /// Drawn at random, so that datagrams for a session of before a restart find none.
     fn free_index(&mut self) -> Option<u32> {
         (0..64)
-            .map(|_| (self.random.next() & u64::from(MAX_INDEX)) as u32)
+            .map(|_| (self.random.draw() & u64::from(MAX_INDEX)) as u32)
             .find(|index| !self.snapshot.receivers.contains_key(index))
     }
 
