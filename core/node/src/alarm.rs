@@ -67,6 +67,8 @@ mod system {
                 };
                 let read = guard.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut [0_u8; 8])?));
                 if let Ok(Ok(_)) = read {
+                    // Read empty, which only another ringing changes.
+                    guard.clear_ready();
                     self.set = None;
                     return;
                 }

@@ -119,6 +119,8 @@ pub(crate) struct ControlLoop {
     housekeeping_due: Moment,
     stop: Option<Moment>,
     stopped: bool,
+    /// Why it stopped, when nobody asked for it.
+    failure: Option<String>,
     /// Civil time minus the monotonic clock, in seconds, as the node was told.
     clock_offset: i64,
     registry: RegistryView,
@@ -166,6 +168,7 @@ impl ControlLoop {
             housekeeping_due: Moment::now() + HOUSEKEEPING,
             stop: None,
             stopped: false,
+            failure: None,
             clock_offset,
             registry: RegistryView::default(),
             tun_lost: None,
@@ -179,8 +182,9 @@ impl ControlLoop {
         self.drain();
     }
 
-    /// Runs until a planned stop is complete; returns what is left to close.
-    pub(crate) async fn run(mut self) -> Storage {
+    /// Runs until a planned stop is complete, or until it cannot go on; returns what is left to close, and why
+    /// it ended if nobody asked for it.
+    pub(crate) async fn run(mut self) -> (Storage, Option<String>) {
         let mut trouble = self.parts.storage.trouble();
         while !self.stopped {
             let wake = self.next(&mut trouble).await;
@@ -195,7 +199,7 @@ impl ControlLoop {
         }
         self.save_cache();
         self.save_sequences();
-        self.parts.storage
+        (self.parts.storage, self.failure)
     }
 
     async fn next(&mut self, trouble: &mut watch::Receiver<Option<String>>) -> Wake {
@@ -260,6 +264,7 @@ impl ControlLoop {
             }
             FromPath::UdpLost(reason) => {
                 tracing::error!(reason, "the UDP socket is gone: stopping");
+                self.failure = Some(format!("the UDP socket is gone: {reason}"));
                 self.stopped = true;
             }
         }

@@ -70,8 +70,27 @@ pub enum DaemonError {
     Settings(String),
     #[error("the node is no longer running")]
     NotRunning,
+    /// It met with something that it cannot work without.
+    #[error("the node had to stop: {0}")]
+    Failed(String),
     #[error("the node has crashed; its log says why")]
     Crashed,
+}
+
+/// How far a node is towards its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    NotYet,
+    /// Everything is closed.
+    Done,
+    /// Likewise, but nobody asked for it.
+    Failed(String),
+}
+
+impl Ending {
+    pub(crate) fn is_over(&self) -> bool {
+        *self != Self::NotYet
+    }
 }
 
 /// Makes nodes run.
@@ -148,7 +167,7 @@ pub struct Handle {
     socket: Option<PathBuf>,
     asks: mpsc::Sender<Ask>,
     events: broadcast::Sender<EventLine>,
-    ended: watch::Receiver<bool>,
+    ended: watch::Receiver<Ending>,
     supervisor: JoinHandle<()>,
 }
 
@@ -191,10 +210,10 @@ impl Handle {
             let _ = (&mut self.supervisor).await;
         }
         // Set as the supervisor's last act but one.
-        if *self.ended.borrow() {
-            Ok(())
-        } else {
-            Err(DaemonError::Crashed)
+        match &*self.ended.borrow() {
+            Ending::Done => Ok(()),
+            Ending::Failed(reason) => Err(DaemonError::Failed(reason.clone())),
+            Ending::NotYet => Err(DaemonError::Crashed),
         }
     }
 }
@@ -328,7 +347,7 @@ async fn start_node(
 
     let (asks, questions) = mpsc::channel(64);
     let (events, _) = broadcast::channel(EVENTS);
-    let (end, ended) = watch::channel(false);
+    let (end, ended) = watch::channel(Ending::NotYet);
     let name = certificate.name.clone();
     let address = certificate.address();
     let context = Context {
@@ -458,7 +477,7 @@ struct Running {
     server: Option<Server>,
     dir: Arc<StateDir>,
     events: broadcast::Sender<EventLine>,
-    end: watch::Sender<bool>,
+    end: watch::Sender<Ending>,
 }
 
 impl Running {
@@ -473,7 +492,7 @@ impl Running {
             events,
             end,
         } = self;
-        let storage = control.run().await;
+        let (storage, failure) = control.run().await;
         if let Some(mapper) = mapper {
             mapper.stop().await;
         }
@@ -485,7 +504,7 @@ impl Running {
             unix_ms: clock::unix_ms(),
             event: Event::Stopped,
         });
-        let _ = end.send(true);
+        let _ = end.send(failure.map_or(Ending::Done, Ending::Failed));
         if let Some(server) = server {
             server.finish().await;
         }

@@ -307,3 +307,88 @@ fn wait(fds: &mut [PollFd<'_>; 2]) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{tun::NoTun, udp::PortChoice};
+    use std::{net::UdpSocket, time::Duration};
+
+    fn shared(capacity: usize) -> (Shared, mpsc::Receiver<FromPath>) {
+        let (control, reader) = mpsc::channel(capacity);
+        let network = "fd00:1:2::/48".parse().unwrap();
+        let snapshot = Snapshot::new(
+            "fd00:1:2:3::1".parse().unwrap(),
+            vec!["fd00:1:2:3::/64".parse().unwrap()],
+            network,
+        );
+        let shared = Shared {
+            clock: Arc::default(),
+            udp: Arc::new(Udp::bind(PortChoice::Exactly(0)).unwrap()),
+            tun: Arc::new(NoTun::new().unwrap()),
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            counters: Arc::default(),
+            control,
+        };
+        (shared, reader)
+    }
+
+    fn count(shared: &Shared, name: &str) -> u64 {
+        shared.counters.list().find(|(n, _)| n == name).unwrap().1
+    }
+
+    fn until(condition: impl Fn() -> bool) {
+        let began = std::time::Instant::now();
+        while !condition() {
+            assert!(began.elapsed() < Duration::from_secs(10), "it takes too long");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn idle_threads_stop_at_once() {
+        let (shared, _reader) = shared(1);
+        let threads = PacketThreads::start(&shared).unwrap();
+        // They may or may not sleep already; neither must delay the stop.
+        let began = std::time::Instant::now();
+        drop(threads);
+        assert!(began.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn garbage_is_counted_and_handshakes_go_to_control() {
+        let (shared, mut reader) = shared(16);
+        let _threads = PacketThreads::start(&shared).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let here = ("127.0.0.1", shared.udp.port());
+        sender.send_to(b"garbage", here).unwrap();
+        until(|| count(&shared, "drop-malformed") == 1);
+        // A WireGuard handshake initiation by its looks: type 1, 148 octets.
+        let mut initiation = [0; 148];
+        initiation[0] = 1;
+        sender.send_to(&initiation, here).unwrap();
+        match reader.blocking_recv() {
+            Some(FromPath::Datagram(from, datagram)) => {
+                assert_eq!(from, sender.local_addr().unwrap());
+                assert_eq!(datagram, initiation);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flood_of_handshakes_is_dropped_when_control_is_busy() {
+        let (shared, _reader) = shared(1);
+        let _threads = PacketThreads::start(&shared).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut initiation = [0; 148];
+        initiation[0] = 1;
+        until(|| {
+            sender
+                .send_to(&initiation, ("127.0.0.1", shared.udp.port()))
+                .unwrap();
+            count(&shared, "drop-control-overflow") >= 10
+        });
+    }
+}

@@ -4,6 +4,7 @@ use super::types::{DownReply, ErrorReply, Event, EventLine, LogLine, ProbeReques
 use crate::{
     clock,
     control_loop::{Ask, ProbeAnswer},
+    daemon::Ending,
     logging,
 };
 use axum::{
@@ -52,7 +53,7 @@ pub(crate) struct Context {
     pub(crate) asks: mpsc::Sender<Ask>,
     pub(crate) events: broadcast::Sender<EventLine>,
     /// Set when the node has stopped and everything is closed.
-    pub(crate) ended: watch::Receiver<bool>,
+    pub(crate) ended: watch::Receiver<Ending>,
     pub(crate) name: String,
     pub(crate) address: Ipv6Addr,
 }
@@ -85,7 +86,7 @@ impl Server {
         let mut ended = context.ended.clone();
         let serve = axum::serve(listener, router(context)).with_graceful_shutdown(async move {
             // Fails when the daemon is being torn down, which ends it just as well.
-            let _ = ended.wait_for(|ended| *ended).await;
+            let _ = ended.wait_for(Ending::is_over).await;
         });
         let task = tokio::spawn(async move {
             if let Err(error) = serve.await {
@@ -201,7 +202,7 @@ async fn down(State(mut context): Ctx) -> Response {
     let began = Instant::now();
     // When it has already stopped, the answer below is the right one too.
     let _ = context.asks.send(Ask::Stop).await;
-    let _ = context.ended.wait_for(|ended| *ended).await;
+    let _ = context.ended.wait_for(Ending::is_over).await;
     Json(DownReply {
         elapsed_ms: began.elapsed().as_millis() as u64,
     })
@@ -360,7 +361,7 @@ impl Lines {
 }
 
 /// Answers with the lines that `write` puts, until it ends, the reader goes away or the node stops.
-fn stream<F, W>(mut ended: watch::Receiver<bool>, write: W) -> Response
+fn stream<F, W>(mut ended: watch::Receiver<Ending>, write: W) -> Response
 where
     W: FnOnce(Lines) -> F,
     F: Future<Output = Option<()>> + Send + 'static,
@@ -372,7 +373,7 @@ where
         tokio::select! {
             _ = writing => {}
             () = gone.closed() => {}
-            _ = ended.wait_for(|ended| *ended) => {}
+            _ = ended.wait_for(Ending::is_over) => {}
         }
     });
     let body = futures_util::stream::poll_fn(move |context| lines.poll_recv(context));
@@ -400,4 +401,175 @@ fn refuse(status: StatusCode, code: &str, message: impl Into<String>) -> Respons
         }),
     )
         .into_response()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{control::client::Client, control::client::ClientError, testing::TempDir};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A server without a control task.
+    struct Lonely {
+        asks: mpsc::Receiver<Ask>,
+        path: PathBuf,
+        _temp: TempDir,
+        _server: Server,
+        end: watch::Sender<Ending>,
+        events: broadcast::Sender<EventLine>,
+    }
+
+    fn lonely(group: Option<u32>) -> Lonely {
+        let temp = TempDir::new("server");
+        let path = temp.path().join("control.sock");
+        let (asks, questions) = mpsc::channel(1);
+        let (events, _) = broadcast::channel(4);
+        let (end, ended) = watch::channel(Ending::NotYet);
+        let context = Context {
+            asks,
+            events: events.clone(),
+            ended,
+            name: "alice".into(),
+            address: Ipv6Addr::LOCALHOST,
+        };
+        let server = Server::start(path.clone(), group, context).unwrap();
+        Lonely {
+            asks: questions,
+            path,
+            _temp: temp,
+            _server: server,
+            end,
+            events,
+        }
+    }
+
+    async fn raw(path: &Path, request: &str) -> String {
+        let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn post(path: &str, body: &str) -> String {
+        let length = body.len();
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        )
+    }
+
+    #[tokio::test]
+    async fn nonsense_gets_an_error_that_says_so() {
+        let mut server = lonely(None);
+        server.asks.close();
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        for (request, status, code) in [
+            (get("/v2/nothing"), "404", "not-found"),
+            (get("/v1/down"), "405", "bad-request"),
+            (get("/v1/logs?limit=many"), "400", "bad-request"),
+            (post("/v1/probe", "{"), "400", "bad-request"),
+            (
+                post("/v1/probe", r#"{"target":"x","unknown":1}"#),
+                "400",
+                "bad-request",
+            ),
+            (
+                post("/v1/probe", r#"{"target":"x","interval_ms":1}"#),
+                "400",
+                "interval_ms",
+            ),
+            (post("/v1/trace", r#"{"target":"x","tries":0}"#), "400", "tries"),
+            (
+                post("/v1/probe", &format!(r#"{{"target":"{}"}}"#, "x".repeat(20_000))),
+                "400",
+                "bad-request",
+            ),
+            (get("/v1/status"), "503", "stopping"),
+        ] {
+            let answer = raw(&server.path, &request).await;
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{request}: {answer}"
+            );
+            assert!(answer.contains(code), "{request}: {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn stale_socket_is_replaced_and_anything_else_left_alone() {
+        let temp = TempDir::new("stale");
+        let path = temp.path().join("control.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        assert!(bind_private(&path).is_ok());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        let (asks, _) = mpsc::channel(1);
+        let context = Context {
+            asks,
+            events: broadcast::channel(1).0,
+            ended: watch::channel(Ending::NotYet).1,
+            name: String::new(),
+            address: Ipv6Addr::LOCALHOST,
+        };
+        assert!(matches!(
+            Server::start(path.clone(), None, context),
+            Err(ServerError::InTheWay(_))
+        ));
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[tokio::test]
+    async fn socket_is_private_unless_a_group_is_given() {
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&lonely(None).path), 0o600);
+        assert_eq!(
+            mode(&lonely(Some(rustix::process::getgid().as_raw())).path),
+            0o660
+        );
+        assert!(matches!(group_id("no-such-group"), Err(ServerError::NoGroup(_))));
+        assert_eq!(group_id("root").unwrap(), 0);
+        assert_eq!(group_id("4711").unwrap(), 4711);
+    }
+
+    #[tokio::test]
+    async fn slow_reader_of_events_is_told_what_it_missed() {
+        let server = lonely(None);
+        let mut lines = Client::at(&server.path).events().await.unwrap();
+        assert!(matches!(
+            lines.next().await.unwrap().unwrap().event,
+            Event::Hello { .. }
+        ));
+        // Without a point at which the server could run: more than its channel holds.
+        for n in 0..100 {
+            let event = Event::Revoked { node: n.to_string() };
+            let _ = server.events.send(EventLine { unix_ms: 0, event });
+        }
+        assert!(matches!(lines.next().await.unwrap().unwrap().event, Event::Missed { count } if count > 0));
+    }
+
+    #[tokio::test]
+    async fn streams_and_down_end_when_the_node_has_stopped() {
+        let mut server = lonely(None);
+        let client = Client::at(&server.path);
+        let mut events = client.events().await.unwrap();
+        events.next().await.unwrap().unwrap();
+        let down = tokio::spawn(async move { client.down().await });
+        assert!(matches!(server.asks.recv().await, Some(Ask::Stop)));
+        server.end.send(Ending::Done).unwrap();
+        down.await.unwrap().unwrap();
+        assert!(events.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn missing_daemon_is_explained() {
+        let error = Client::at("/nonexistent/control.sock")
+            .status()
+            .await
+            .unwrap_err();
+        assert!(matches!(error, ClientError::NotRunning { .. }));
+        assert!(error.to_string().contains("osier up"));
+    }
 }
