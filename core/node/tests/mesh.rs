@@ -458,6 +458,108 @@ fn taken_port_is_named_and_the_default_one_gives_way() -> osier_lab::Result<()> 
 }
 
 #[test]
+fn system_without_ipv6_is_explained() -> osier_lab::Result<()> {
+    Lab::run("noipv6", |lab| {
+        let pair = pair(lab)?;
+        pair.a.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
+        pair.a.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
+        let mut process = start(&pair.a, &pair.dirs[0], true)?;
+        expect(!process.wait(SOON)?.success(), "it does not start")?;
+        expect(process.log().contains("disable_ipv6"), &process.log())
+    })
+}
+
+#[test]
+fn planned_stop_of_a_relay_loses_no_ping() -> osier_lab::Result<()> {
+    Lab::run("planned", |lab| {
+        // alice and carol have no link in common; bob and dave both join them.
+        let names = ["alice", "bob", "carol", "dave"];
+        let mut hosts = Vec::new();
+        for name in names {
+            hosts.push(lab.netns(name)?);
+        }
+        let links = [
+            (0, 1, "left", 1),
+            (1, 2, "right", 2),
+            (0, 3, "left", 3),
+            (3, 2, "right", 4),
+        ];
+        let mut endpoints = vec![Vec::new(); 4];
+        for (from, to, port, net) in links {
+            let (a, b) = (format!("{}{net}", &port[..1]), format!("e{net}"));
+            lab.veth((&hosts[from], &a), (&hosts[to], &b))?;
+            for (host, interface, last) in [(from, &a, 1), (to, &b, 2)] {
+                hosts[host].address(interface, &format!("198.51.{net}.{last}/24"))?;
+                endpoints[host].push(format!("198.51.{net}.{last}:16697"));
+            }
+        }
+        let mesh = Mesh::new();
+        let members: Vec<_> = names
+            .iter()
+            .zip(1..)
+            .map(|(name, number)| mesh.member(name, number))
+            .collect();
+        let bundles: Vec<_> = members
+            .iter()
+            .zip(&endpoints)
+            .map(|(member, list)| mesh.bundle(member, &list.iter().map(String::as_str).collect::<Vec<_>>()))
+            .collect();
+        let mut processes = Vec::new();
+        let dirs: Vec<_> = names.iter().map(|name| lab.directory().join(name)).collect();
+        for ((dir, member), host) in dirs.iter().zip(&members).zip(&hosts) {
+            mesh.write_state(dir, member, &bundles);
+            processes.push(start(host, dir, true)?);
+        }
+        let carol = members[2].address().to_string();
+        wait_until(SOON, "alice reaches carol", || hosts[0].ping(&carol))?;
+        wait_until(SOON, "both ways exist", || {
+            dirs[0..1].iter().all(|d| neighbours(d) == Some(2))
+        })?;
+        wait_until(SOON, "carol has both, too", || neighbours(&dirs[2]) == Some(2))?;
+
+        let runtime = runtime();
+        let alice = client(&dirs[0]);
+        let peers = runtime.block_on(alice.peers()).map_err(text)?;
+        let via = peers
+            .iter()
+            .find(|p| p.name == "carol")
+            .and_then(|p| p.via.clone());
+        let relay = names
+            .iter()
+            .position(|n| Some(*n) == via.as_deref())
+            .ok_or(Error::new("a relay"))?;
+        let (lost, answered) = runtime.block_on(async {
+            let mut request = ProbeRequest::new("carol");
+            (request.count, request.interval_ms, request.timeout_ms) = (120, 50, 2000);
+            let mut lines = alice.probe(&request).await.map_err(text)?;
+            let (mut lost, mut answered) = (0, 0);
+            let mut stopped = None;
+            while let Some(line) = lines.next().await {
+                match line.map_err(text)? {
+                    ProbeLine::Reply { from, .. } if from.to_string() == carol => answered += 1,
+                    ProbeLine::Reply { .. } | ProbeLine::Lost { .. } => lost += 1,
+                    _ => {}
+                }
+                if answered == 20 && stopped.is_none() {
+                    let relay = client(&dirs[relay]);
+                    stopped = Some(tokio::task::spawn(async move { relay.down().await }));
+                }
+            }
+            stopped
+                .ok_or(Error::new("the stop was asked for"))?
+                .await
+                .map_err(text)?
+                .map_err(text)?;
+            Ok::<_, Error>((lost, answered))
+        })?;
+        expect(
+            (lost, answered) == (0, 120),
+            &format!("{lost} lost, {answered} answered"),
+        )
+    })
+}
+
+#[test]
 fn lost_device_is_reported_and_relaying_goes_on() -> osier_lab::Result<()> {
     Lab::run("lost", |lab| {
         let pair = pair(lab)?;
