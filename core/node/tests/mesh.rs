@@ -352,6 +352,38 @@ fn daemon_survives_a_disk_that_cannot_be_written() -> osier_lab::Result<()> {
 }
 
 #[test]
+fn full_disk_is_reported_and_costs_nothing() -> osier_lab::Result<()> {
+    Lab::run("full", |lab| {
+        let pair = pair(lab)?;
+        let dir = &pair.dirs[0];
+        let path = dir.display();
+        // The state moves to a small file system, which is then filled to the last octet.
+        let script = format!(
+            "cp -a {path} {path}.full && mount -t tmpfs -o size=64k,mode=700 tmpfs {path} && cp -a {path}.full/. {path}/ && \
+             (dd if=/dev/zero of={path}/filler bs=1k 2>/dev/null || true) && exec \"$0\" --exact daemon_process --nocapture"
+        );
+        let mut command = pair.a.command("sh");
+        command
+            .args(["-e", "-c", &script])
+            .arg(std::env::current_exe().map_err(text)?);
+        let socket = lab.directory().join("alice.sock");
+        command
+            .env("OSIER_TEST_DAEMON", dir)
+            .env("OSIER_TEST_SOCKET", &socket);
+        let process = pair.a.spawn("osier", command)?;
+        let _b = start(&pair.b, &pair.dirs[1], true)?;
+        let bob = pair.members[1].address().to_string();
+        wait_until(SOON, "it works all the same", || pair.a.ping(&bob))?;
+        let reported = || {
+            let status = runtime().block_on(osier_core::control::client::Client::at(&socket).status());
+            status.is_ok_and(|s| s.health.iter().any(|h| h.code == HealthCode::DiskNotWritable))
+        };
+        wait_until(SOON, "health says that the disk is full", reported)?;
+        expect(process.log().contains("free some disk space"), &process.log())
+    })
+}
+
+#[test]
 fn damaged_cache_is_moved_aside_and_damaged_identity_refused() -> osier_lab::Result<()> {
     Lab::run("damaged", |lab| {
         let pair = pair(lab)?;
