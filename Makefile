@@ -6,7 +6,8 @@ export CARGO_TERM_PROGRESS_WHEN ?= auto
 CARGO := cargo
 DEMO_OUT ?= $(CARGO_TARGET_DIR)/demo
 
-.PHONY: help demo test test-unit test-real bench soak lint fmt build install-tools clean
+# Tests that run the binary use the one that `cargo test` itself builds; without OSIER_BINARY each builds it anew.
+.PHONY: help demo test bench soak lint fmt build install-tools clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +23,7 @@ demo: install-tools ## a real mesh of 8 nodes that heals before your eyes (no ro
 	@$(CARGO_TARGET_DIR)/debug/osier-demo --out $(DEMO_OUT)
 
 test: install-tools ## every test: unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld and BIRD
-	$(CARGO) build --locked -p osier-cli
-	$(CARGO) test --locked --workspace --no-fail-fast
+	OSIER_BINARY=$(CARGO_TARGET_DIR)/debug/osier $(CARGO) test --locked --workspace --no-fail-fast
 
 soak: install-tools ## long explorations: simulations over many seeds, libFuzzer on every parser
 	tests/soak
