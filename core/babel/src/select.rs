@@ -27,7 +27,13 @@ pub(crate) fn choose(entry: &mut Entry, now: Instant) -> Option<NeighbourKey> {
             .filter(|r| r.metric != INFINITY && entry.is_feasible(r))
             .map(|r| (r.metric, *key))
     };
-    let best = entry.routes.keys().filter_map(candidate).min();
+    let mut best: Option<(u16, NeighbourKey)> = None;
+    for (key, route) in entry.routes.iter().filter(|(_, r)| r.metric != INFINITY) {
+        // Whether it is feasible costs a look-up: only those that would win are asked.
+        if best.is_none_or(|best| (route.metric, *key) < best) && entry.is_feasible(route) {
+            best = Some((route.metric, *key));
+        }
+    }
     let current = match &entry.selected {
         Selection::Via { neighbour, .. } => candidate(neighbour),
         _ => None,
