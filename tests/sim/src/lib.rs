@@ -13,6 +13,7 @@
     reason = "a test harness: what cannot happen fails the test"
 )]
 
+mod actions;
 pub mod check;
 mod host;
 mod random;

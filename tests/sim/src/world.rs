@@ -1,22 +1,17 @@
 //! The event loop: virtual time, hosts, and everything that passes between them.
 
 use crate::{
-    Host, HostId, HostOptions, NatOptions, Traffic,
-    host::Disk,
+    Host, HostId,
     random::{self, Random},
     registry::Registry,
-    underlay::{self, LinkOptions, Nat, Underlay},
+    underlay::{self, LinkOptions, Underlay},
 };
-use core::{
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
-use osier_dataplane::{Action, Forwarder};
+use core::{net::SocketAddr, time::Duration};
+use osier_dataplane::Action;
 use osier_proto::{
     Instant, Node, Snapshot,
-    identity::{SecretKeys, TunnelKey},
-    node::{Command, Config, Engine, Event, ProbeOutcome, Request},
-    revocation::RevocationList,
+    identity::TunnelKey,
+    node::{Command, Event, ProbeOutcome, Request},
     tunnel::TunnelId,
     wallclock::UnixTime,
 };
@@ -29,11 +24,11 @@ use std::{
 /// Civil time at the beginning of every world.
 const EPOCH: u64 = 1_790_000_000;
 /// Round trip to the registry.
-const REGISTRY_RTT: Duration = Duration::from_millis(60);
+pub(crate) const REGISTRY_RTT: Duration = Duration::from_millis(60);
 /// How long a node waits for a registry that is not there.
 const REGISTRY_TIMEOUT: Duration = Duration::from_secs(3);
 /// The port everybody listens on.
-const PORT: u16 = 6000;
+pub(crate) const PORT: u16 = 6000;
 /// Inputs that one host may cause for itself in one instant before it counts as an endless loop.
 const MAX_ROUNDS: usize = 10_000;
 
@@ -55,7 +50,7 @@ pub struct Probe {
 }
 
 #[derive(Debug)]
-enum Happening {
+pub(crate) enum Happening {
     Datagram {
         to: SocketAddr,
         from: SocketAddr,
@@ -67,13 +62,13 @@ enum Happening {
 }
 
 #[derive(Debug)]
-enum RegistryReply {
+pub(crate) enum RegistryReply {
     Unreachable,
     Done,
     Run(Box<Command>),
 }
 
-struct Scheduled {
+pub(crate) struct Scheduled {
     at: Instant,
     number: u64,
     happening: Happening,
@@ -97,24 +92,24 @@ impl Ord for Scheduled {
 }
 
 pub struct World {
-    seed: u64,
-    now: Instant,
-    queue: BinaryHeap<Reverse<Scheduled>>,
-    next_number: u64,
-    random: Random,
+    pub(crate) seed: u64,
+    pub(crate) now: Instant,
+    pub(crate) queue: BinaryHeap<Reverse<Scheduled>>,
+    pub(crate) next_number: u64,
+    pub(crate) random: Random,
     pub(crate) hosts: Vec<Host>,
-    by_key: BTreeMap<TunnelKey, HostId>,
+    pub(crate) by_key: BTreeMap<TunnelKey, HostId>,
     pub underlay: Underlay,
     pub registry: Registry,
-    trace: blake3::Hasher,
-    events: u64,
+    pub(crate) trace: blake3::Hasher,
+    pub(crate) events: u64,
     /// Invariants that were broken, with when and how.
     pub violations: Vec<String>,
     pub probes: BTreeMap<u64, Probe>,
-    next_probe: u64,
+    pub(crate) next_probe: u64,
     /// What nodes told their operators, newest last.
     pub log: Vec<(Instant, HostId, Event)>,
-    out: Vec<u8>,
+    pub(crate) out: Vec<u8>,
 }
 
 impl core::fmt::Debug for World {
@@ -189,165 +184,6 @@ impl World {
     /// For choices that the test itself makes.
     pub fn choose(&mut self, hosts: &[HostId], count: usize) -> Vec<HostId> {
         self.random.sample(hosts, count)
-    }
-
-    // What can be done to it.
-
-    /// Enrols a host; it does not run yet.
-    pub fn add_host(&mut self, options: HostOptions) -> HostId {
-        let id = HostId(self.hosts.len() as u32);
-        let mut entropy = [0; 64];
-        entropy[..32].copy_from_slice(&random::derive(self.seed, "signing key", &[id.0.into()]));
-        entropy[32..].copy_from_slice(&random::derive(self.seed, "tunnel key", &[id.0.into()]));
-        let keys = Arc::new(SecretKeys::from_entropy(entropy));
-        let now = self.wall_clock();
-        let certificate = self.registry.certify(&keys, id.0, now);
-        self.by_key.insert(certificate.tunnel_key, id);
-        let nat = match options.nat {
-            NatOptions::None => None,
-            NatOptions::Restricted => Some(Nat::new(id, false)),
-            NatOptions::Mapped => Some(Nat::new(id, true)),
-        };
-        let inside = Ipv4Addr::new(192, 168, 1, 2).into();
-        let ip = if nat.is_some() {
-            inside
-        } else {
-            underlay::public_ip(id)
-        };
-        let snapshot = Snapshot::new(
-            certificate.address(),
-            certificate.prefixes.clone(),
-            self.registry.network().prefix,
-        );
-        self.hosts.push(Host {
-            id,
-            options,
-            keys,
-            certificate,
-            disk: Disk::default(),
-            nat,
-            socket: SocketAddr::new(ip, PORT),
-            boot: 0,
-            node: None,
-            forwarder: Forwarder::new(),
-            snapshot: Arc::new(snapshot),
-            wake: None,
-            traffic: Traffic::default(),
-            table_changes: 0,
-            delivered: 0,
-            wakes: BTreeMap::new(),
-            stopped: None,
-        });
-        id
-    }
-
-    pub fn add_hosts(&mut self, count: usize, options: &HostOptions) -> Vec<HostId> {
-        (0..count).map(|_| self.add_host(options.clone())).collect()
-    }
-
-    /// Starts a host with what is on its disk.
-    pub fn start(&mut self, id: HostId) {
-        let now = self.now;
-        let wall_clock = self.wall_clock();
-        let network = self.registry.network().clone();
-        let seed = self.seed;
-        let host = &mut self.hosts[id.0 as usize];
-        host.boot += 1;
-        let config = Config {
-            keys: Arc::clone(&host.keys),
-            certificate: host.certificate.clone(),
-            network,
-            revocations: host.disk.revocations.clone(),
-            bundles: host.disk.bundles.clone(),
-            mesh: host.options.mesh.clone(),
-            engine: Engine::Plain,
-            seqno: host.disk.seqno.wrapping_add(1),
-            wall_clock,
-            record_sequence: host.disk.record_sequence,
-        };
-        let node_seed = random::derive(seed, "node", &[id.0.into(), host.boot.into()]);
-        let mut node = Node::new(config, node_seed, now).expect("a certificate of this network");
-        node.handle_network_change(vec![host.socket], now);
-        if let Some(nat) = host.nat.as_ref().filter(|n| n.mapped) {
-            node.handle_mapping(Some(nat.external()), now);
-        }
-        host.forwarder = Forwarder::new();
-        host.node = Some(node);
-        host.wake = None;
-        host.stopped = None;
-        self.record(b"start", id, &[]);
-        self.pump(id);
-    }
-
-    /// Starts hosts one after the other, `apart` from each other.
-    pub fn start_all(&mut self, hosts: &[HostId], apart: Duration) {
-        for &host in hosts {
-            self.start(host);
-            self.run_for(apart);
-        }
-    }
-
-    /// The host is gone without a word.
-    pub fn kill(&mut self, id: HostId) {
-        self.record(b"kill", id, &[]);
-        let host = &mut self.hosts[id.0 as usize];
-        host.node = None;
-        host.wake = None;
-    }
-
-    /// Begins a planned stop; [`Host::stopped`] tells when it is complete.
-    pub fn stop(&mut self, id: HostId) {
-        self.record(b"stop", id, &[]);
-        self.command(id, Command::Stop);
-    }
-
-    pub fn command(&mut self, id: HostId, command: Command) {
-        let now = self.now;
-        if let Some(node) = &mut self.hosts[id.0 as usize].node {
-            node.handle_command(command, now);
-            self.pump(id);
-        }
-    }
-
-    /// Revokes a host's certificate; `told` hear it from the registry, everybody else by gossip.
-    pub fn revoke(&mut self, id: HostId, told: &[HostId]) {
-        self.record(b"revoke", id, &[]);
-        let list: RevocationList = self.registry.revoke(self.host(id).certificate.node);
-        for &host in told {
-            let command = Box::new(Command::SetRevocations(list.clone()));
-            let boot = self.host(host).boot;
-            self.schedule(
-                self.now + REGISTRY_RTT,
-                Happening::Registry(host, boot, RegistryReply::Run(command)),
-            );
-        }
-    }
-
-    /// Sends an echo request through the mesh; see [`World::probes`].
-    pub fn probe(&mut self, from: HostId, to: HostId) -> u64 {
-        let id = self.next_probe;
-        self.next_probe += 1;
-        self.probes.insert(
-            id,
-            Probe {
-                from,
-                to,
-                sent: self.now,
-                answered: None,
-                error: None,
-            },
-        );
-        let target = self.host(to).address();
-        self.command(
-            from,
-            Command::Probe {
-                id,
-                target,
-                hop_limit: 64,
-                payload: 32,
-            },
-        );
-        id
     }
 
     // Time.
@@ -425,7 +261,7 @@ impl World {
         }
     }
 
-    fn schedule(&mut self, at: Instant, happening: Happening) {
+    pub(crate) fn schedule(&mut self, at: Instant, happening: Happening) {
         let number = self.next_number;
         self.next_number += 1;
         self.queue.push(Reverse(Scheduled {
@@ -435,7 +271,7 @@ impl World {
         }));
     }
 
-    fn record(&mut self, kind: &[u8], host: HostId, content: &[u8]) {
+    pub(crate) fn record(&mut self, kind: &[u8], host: HostId, content: &[u8]) {
         self.events += 1;
         self.trace.update(kind);
         self.trace.update(&self.now.as_micros().to_le_bytes());
@@ -444,7 +280,7 @@ impl World {
         self.trace.update(content);
     }
 
-    fn wall_clock(&self) -> UnixTime {
+    pub(crate) fn wall_clock(&self) -> UnixTime {
         UnixTime(EPOCH + self.now.as_micros() / 1_000_000)
     }
 
@@ -548,7 +384,7 @@ impl World {
     // The node's outputs.
 
     /// Drains everything a node wants done, until it wants nothing more.
-    fn pump(&mut self, id: HostId) {
+    pub(crate) fn pump(&mut self, id: HostId) {
         for _ in 0..MAX_ROUNDS {
             if !self.pump_once(id) {
                 self.schedule_wake(id);
