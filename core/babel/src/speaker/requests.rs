@@ -64,7 +64,9 @@ impl Speaker {
                 let (seqno, hops) = (request.seqno, request.hop_count);
                 // Whose route is gone cannot help: make room for those who can.
                 let routes = &entry.routes;
-                request.targets.retain(|t| routes.get(t).is_some_and(|r| r.metric != INFINITY));
+                request
+                    .targets
+                    .retain(|t| routes.get(t).is_some_and(|r| r.metric != INFINITY));
                 let mut new = Vec::new();
                 for target in to {
                     if request.targets.len() < MAX_TARGETS && request.targets.insert(*target) {
