@@ -19,7 +19,7 @@ struct Arguments {
     #[arg(long, default_value = "demo")]
     out: PathBuf,
     /// Seconds of silence over which idle cost is measured.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 30)]
     idle: u64,
 }
 
