@@ -17,7 +17,7 @@ impl Teller for Output {
 #[test]
 fn mesh_of_eight_heals_from_a_cut_link_a_dead_relay_and_a_planned_stop() -> osier_lab::Result<()> {
     Lab::run("heals", |lab| {
-        let outcome = story::run(lab, Duration::from_secs(30), &Output)?;
+        let outcome = story::run(lab, Duration::from_secs(40), &Output)?;
         let broken: Vec<_> = outcome.findings.iter().filter(|f| !f.holds).collect();
         anyhow::ensure!(broken.is_empty(), "promises that did not hold: {broken:#?}");
         anyhow::ensure!(outcome.pictures.len() == 2, "a picture is missing");
