@@ -39,7 +39,7 @@ pub(crate) struct Route {
     /// loops (3.5.3 allows to ignore the update). What the neighbour really says is kept here and counts in
     /// comparisons and in what we announce.
     pub(crate) worse: Option<(Seqno, u16)>,
-    /// Added by the owner's verdict.
+    /// Added by the owner's verdict and the import rules; infinite when a rule denies the route.
     pub(crate) penalty: u16,
     pub(crate) next_hop: IpAddr,
     /// With the link cost; infinite while the link is down.
@@ -55,6 +55,11 @@ pub(crate) struct Route {
 const REMINDERS: u8 = 3;
 
 impl Route {
+    /// Whether an import rule denies it. It is kept for the day when the rules change.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.penalty == INFINITY
+    }
+
     /// Computes the metric anew; `true` when it changed. M(c, m) = c + m, saturating: strictly monotone as
     /// 3.5.2 asks, because a cost is at least 1.
     pub(crate) fn set_cost(&mut self, cost: u16) -> bool {

@@ -49,6 +49,10 @@ impl Interface {
         self.config.hello_interval = clamp(interval);
     }
 
+    pub(crate) fn set_update_interval(&mut self, interval: Duration) {
+        self.config.update_interval = clamp(interval).max(self.config.hello_interval);
+    }
+
     pub(crate) fn hello_interval(&self) -> Centis {
         Centis::promising(self.config.hello_interval)
     }

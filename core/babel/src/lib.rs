@@ -20,6 +20,7 @@
 
 mod cost;
 mod entry;
+pub mod filter;
 mod interface;
 mod neighbour;
 mod output;
@@ -28,6 +29,7 @@ mod select;
 mod seqno;
 mod source;
 mod speaker;
+mod standing;
 mod time;
 mod timer;
 mod types;
@@ -35,5 +37,6 @@ pub mod wire;
 
 pub use ipnet::IpNet;
 pub use speaker::Speaker;
+pub use standing::Standing;
 pub use time::{Duration, Instant};
 pub use types::*;

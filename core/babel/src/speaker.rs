@@ -11,19 +11,21 @@ mod routes;
 mod send;
 mod timeouts;
 
-use crate::entry::{Entry, Key, NeighbourKey, Selection};
+use crate::entry::{Entry, Key, NeighbourKey};
+use crate::filter::Filters;
 use crate::interface::Interface;
 use crate::rng::Rng;
 use crate::seqno::Seqno;
 use crate::timer::{Timer, Timers};
 use crate::{Authority, Config, Counters, Duration, Event, Instant, InterfaceConfig, InterfaceId, IpNet};
-use crate::{NeighbourView, RouteView, TimerReason, Transmit, Verdict};
+use crate::{NeighbourView, RouteView, Standing, TimerReason, Transmit, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A Babel speaker. See the crate documentation for its life cycle.
 #[derive(Debug)]
 pub struct Speaker {
     config: Config,
+    filters: Filters,
     /// Of our own routes.
     seqno: Seqno,
     penalty: u16,
@@ -59,6 +61,7 @@ impl Speaker {
             events: VecDeque::new(),
             counters: Counters::default(),
             config,
+            filters: Filters::default(),
         }
     }
 
@@ -157,6 +160,30 @@ impl Speaker {
         }
     }
 
+    /// Puts new import and export rules in force: stored routes are judged anew by them and by the authority,
+    /// and what that changes is announced.
+    pub fn set_filters(&mut self, filters: Filters, authority: &mut dyn Authority, now: Instant) {
+        if self.filters == filters {
+            return;
+        }
+        self.filters = filters;
+        self.reauthorise(authority, now);
+        let keys: Vec<Key> = self.table.keys().copied().collect();
+        for key in keys {
+            self.trigger(key, now);
+        }
+    }
+
+    /// Changes the interval of full updates; the next one goes out within the new interval.
+    pub fn set_update_interval(&mut self, id: InterfaceId, interval: Duration, now: Instant) {
+        if let Some(interface) = self.interfaces.get_mut(&id) {
+            interface.set_update_interval(interval);
+            // The first update tells the neighbours the new interval, so it may not come later than promised.
+            self.timers
+                .set_by(Timer::Update(id), now + self.rng.shortened(interval));
+        }
+    }
+
     /// Takes one packet's UDP payload. The caller has checked that `src` is link-local, that both ports are
     /// [`crate::PORT`] and that the hop limit was 1; `dst` tells multicast from unicast.
     pub fn handle_packet(
@@ -197,7 +224,7 @@ impl Speaker {
             entry
                 .routes
                 .keys()
-                .filter_map(|neighbour| route_view(key, entry, *neighbour))
+                .filter_map(|neighbour| self.route_view(key, entry, *neighbour))
         })
     }
 
@@ -224,7 +251,28 @@ impl Speaker {
         let key = Key::new(*prefix);
         let entry = self.table.get(&key)?;
         let (neighbour, _) = entry.selected_route()?;
-        route_view(&key, entry, neighbour)
+        self.route_view(&key, entry, neighbour)
+    }
+
+    fn route_view(&self, key: &Key, entry: &Entry, neighbour: NeighbourKey) -> Option<RouteView> {
+        let route = entry.routes.get(&neighbour)?;
+        let link_down = self
+            .neighbour(neighbour.0, neighbour.1)
+            .is_none_or(|n| n.cost == crate::INFINITY);
+        let standing = entry.standing(neighbour, link_down);
+        Some(RouteView {
+            prefix: key.prefix,
+            interface: neighbour.0,
+            neighbour: neighbour.1,
+            next_hop: route.next_hop,
+            router_id: route.router_id,
+            seqno: route.seqno.0,
+            reference_metric: route.worse.map_or(route.reference, |(_, metric)| metric),
+            metric: route.metric,
+            feasible: entry.is_feasible(route),
+            selected: standing == Standing::Selected,
+            standing,
+        })
     }
 
     pub fn counters(&self) -> Counters {
@@ -261,23 +309,6 @@ impl Speaker {
             self.timers.set_by(Timer::Flush(id), at);
         }
     }
-}
-
-fn route_view(key: &Key, entry: &Entry, neighbour: NeighbourKey) -> Option<RouteView> {
-    let route = entry.routes.get(&neighbour)?;
-    let selected = matches!(&entry.selected, Selection::Via { neighbour: n, .. } if *n == neighbour);
-    Some(RouteView {
-        prefix: key.prefix,
-        interface: neighbour.0,
-        neighbour: neighbour.1,
-        next_hop: route.next_hop,
-        router_id: route.router_id,
-        seqno: route.seqno.0,
-        reference_metric: route.worse.map_or(route.reference, |(_, metric)| metric),
-        metric: route.metric,
-        feasible: entry.is_feasible(route),
-        selected,
-    })
 }
 
 /// The metric that a verdict adds; `None`: refused.

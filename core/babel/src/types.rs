@@ -1,6 +1,6 @@
 //! What the speaker and its owner say to each other.
 
-use crate::{Duration, Instant, IpNet};
+use crate::{Duration, Instant, IpNet, Standing};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// UDP port of the protocol (RFC 8966 section 4).
@@ -212,6 +212,8 @@ pub struct RouteView {
     pub metric: u16,
     pub feasible: bool,
     pub selected: bool,
+    /// Why it is, or is not, the one in use.
+    pub standing: Standing,
 }
 
 /// A neighbour as the operator sees it.
@@ -240,8 +242,44 @@ pub struct Counters {
     pub ignored_tlvs: u64,
     /// Updates that the [`Authority`] refused.
     pub refused_updates: u64,
+    /// Updates that an import rule denied, each copy of them.
+    pub filtered_updates: u64,
     pub unfeasible_updates: u64,
     /// Things dropped because of [`Limits`].
     pub limit_drops: u64,
     pub route_changes: u64,
+}
+
+impl Counters {
+    /// All of them, by name.
+    pub fn list(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        // Without `..`, so that none is forgotten here.
+        let Self {
+            packets_received,
+            packets_sent,
+            octets_received,
+            octets_sent,
+            malformed_packets,
+            ignored_tlvs,
+            refused_updates,
+            filtered_updates,
+            unfeasible_updates,
+            limit_drops,
+            route_changes,
+        } = *self;
+        [
+            ("packets_received", packets_received),
+            ("packets_sent", packets_sent),
+            ("octets_received", octets_received),
+            ("octets_sent", octets_sent),
+            ("malformed_packets", malformed_packets),
+            ("ignored_tlvs", ignored_tlvs),
+            ("refused_updates", refused_updates),
+            ("filtered_updates", filtered_updates),
+            ("unfeasible_updates", unfeasible_updates),
+            ("limit_drops", limit_drops),
+            ("route_changes", route_changes),
+        ]
+        .into_iter()
+    }
 }

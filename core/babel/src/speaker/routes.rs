@@ -2,6 +2,7 @@
 
 use super::{Speaker, penalty_of};
 use crate::entry::{Entry, Key, MAX_SOURCES, NeighbourKey, Route, Selection};
+use crate::filter::Subject;
 use crate::seqno::Seqno;
 use crate::source::Source;
 use crate::timer::Timer;
@@ -68,11 +69,19 @@ impl Speaker {
             self.counters.refused_updates += 1;
             return self.drop_route(key, from, now);
         };
+        let by_rule = self.filters.import(&Subject {
+            interface: from.0,
+            neighbour: Some(from.1),
+            prefix: key.prefix,
+            source: None,
+            router_id,
+        });
+        self.counters.filtered_updates += u64::from(by_rule == INFINITY);
         let offer = Offer {
             router_id,
             seqno: Seqno(update.seqno),
             reference: update.metric,
-            penalty,
+            penalty: penalty.saturating_add(by_rule),
             next_hop,
             hold: (update.interval.duration() * 7 / 2).max(MIN_HOLD),
         };
@@ -166,7 +175,14 @@ impl Speaker {
                 seqno: seqno.0,
                 metric,
             });
-            match penalty_of(verdict) {
+            let by_rule = self.filters.import(&Subject {
+                interface: from.0,
+                neighbour: Some(from.1),
+                prefix: key.prefix,
+                source: None,
+                router_id: route.router_id,
+            });
+            match penalty_of(verdict).map(|penalty| penalty.saturating_add(by_rule)) {
                 None => refused.push(*from),
                 Some(penalty) if penalty != route.penalty => {
                     route.penalty = penalty;

@@ -6,6 +6,7 @@
 use super::Speaker;
 use super::routes::longest_interval;
 use crate::entry::{Entry, Key, NeighbourKey, Selection};
+use crate::filter::Subject;
 use crate::output::{
     ACK_INTERVAL, ACK_WAIT, DUMP_PAUSE, DUMP_PORTION, Dump, MAX_ACKERS, MAX_COPIES, Output, Queue, Unacked,
 };
@@ -65,7 +66,14 @@ impl Speaker {
             }
             _ => return None,
         };
-        let metric = metric.saturating_add(self.penalty);
+        let by_rule = self.filters.export(&Subject {
+            interface: id,
+            neighbour: None,
+            prefix: key.prefix,
+            source: None,
+            router_id,
+        });
+        let metric = metric.saturating_add(self.penalty).saturating_add(by_rule);
         (metric != INFINITY).then_some(Announcement {
             router_id,
             seqno: seqno.0,

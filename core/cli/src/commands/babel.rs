@@ -7,7 +7,9 @@ use crate::{
 };
 use ipnet::IpNet;
 use osier_babel::RouterId;
-use osier_core::babel_mode::{self, Config, Error, InterfaceOptions, Report, parse_router_id, parse_rx_cost};
+use osier_core::babel_mode::{
+    self, Config, Error, Install, InterfaceOptions, Report, parse_router_id, parse_rx_cost,
+};
 use std::{path::PathBuf, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,6 +39,9 @@ pub(crate) struct BabelArgs {
     /// Priority of our routes in the kernel's main table
     #[arg(long, value_name = "N", default_value_t = Config::DEFAULT_KERNEL_METRIC)]
     kernel_metric: u32,
+    /// Where routes are installed: main, none, or the number of a table
+    #[arg(long, value_name = "TABLE", default_value_t = Install::MAIN)]
+    install: Install,
     /// Unix socket that `osier babel dump` asks
     #[arg(long, value_name = "PATH", required = true)]
     control: Option<PathBuf>,
@@ -83,6 +88,7 @@ impl BabelArgs {
             None => (4 * config.hello_interval).min(Duration::from_millis(655_350)),
         };
         config.kernel_metric = self.kernel_metric;
+        config.install = self.install;
         config
             .check()
             .map_err(|e| Failure::plain(Exit::Usage, e.to_string()))?;
@@ -185,17 +191,10 @@ fn render(report: &Report) -> String {
             "METRIC",
             "ROUTER-ID",
             "SEQNO",
-            "STATE",
+            "WHY OR WHY NOT",
         ],
         &[4, 6],
         report.routes.iter().map(|r| {
-            let state = match r {
-                _ if r.installed => "in use",
-                _ if r.selected => "refused by the kernel",
-                _ if r.metric == osier_babel::INFINITY => "retracted",
-                _ if !r.feasible => "not feasible",
-                _ => "standby",
-            };
             let source = r.src.map_or("-".into(), |s| s.to_string());
             [
                 r.prefix.to_string(),
@@ -205,9 +204,16 @@ fn render(report: &Report) -> String {
                 number(r.metric),
                 r.router_id.clone(),
                 r.seqno.to_string(),
-                state.into(),
+                r.why.clone(),
             ]
         }),
+    );
+    let seen = report.counters.iter().filter(|(_, count)| **count > 0);
+    text += "\n";
+    text += &table(
+        ["COUNTER", "VALUE"],
+        &[1],
+        seen.map(|(name, count)| [name.clone(), count.to_string()]),
     );
     text
 }
@@ -292,23 +298,23 @@ mod tests {
 
     #[test]
     fn a_report_shows_why_routes_are_not_used() {
-        let route = |via: &str, metric: u16, feasible: bool, selected: bool, installed: bool| {
+        let route = |via: &str, metric: u16, feasible: bool, selected: bool, installed: bool, why: &str| {
             json!({"prefix": "fd00::/64", "src": null, "via": via, "dev": "eth0", "neighbour": "fe80::2", "metric": metric,
                    "refmetric": 0, "router_id": "0123456789abcdef", "seqno": 3, "installed": installed,
-                   "feasible": feasible, "selected": selected})
+                   "feasible": feasible, "selected": selected, "state": "of no matter here", "why": why})
         };
         let report: Report = serde_json::from_value(json!({
             "router_id": "fedcba9876543210", "seqno": 1, "announced": ["fd01::/64"],
             "interfaces": [{"dev": "eth0", "active": true, "link_local": "fe80::1", "ipv4": null, "rx_cost": 96},
                            {"dev": "eth1", "active": false, "link_local": null, "ipv4": null, "rx_cost": 256}],
-            "routes": [route("fe80::2", 96, true, true, true), route("fe80::3", 96, true, true, false),
-                       route("fe80::4", 192, true, false, false), route("fe80::5", 192, false, false, false),
-                       route("fe80::6", 65535, true, false, false)],
+            "routes": [route("fe80::2", 96, true, true, true, "in use"),
+                       route("fe80::3", 96, true, true, false, "the kernel refused it"),
+                       route("fe80::4", 192, true, false, false, "no better"),
+                       route("fe80::5", 192, false, false, false, "could make a loop"),
+                       route("fe80::6", 65535, true, false, false, "the link is down")],
             "neighbours": [{"addr": "fe80::2", "dev": "eth0", "cost": 96, "rx_cost": 96, "tx_cost": 96, "rtt_ms": 1.5},
                            {"addr": "fe80::3", "dev": "eth0", "cost": 65535, "rx_cost": 96, "tx_cost": 65535, "rtt_ms": null}],
-            "counters": {"packets_received": 0, "packets_sent": 0, "foreign_packets": 0, "unsent_packets": 0,
-                         "malformed_packets": 0, "ignored_tlvs": 0, "unfeasible_updates": 0, "limit_drops": 0,
-                         "route_changes": 0, "kernel_errors": 0},
+            "counters": {"packets_received": 7, "malformed_packets": 2, "ignored_tlvs": 0},
         }))
         .expect("a report");
         insta::assert_snapshot!(anstream::adapter::strip_str(&render(&report)).to_string());

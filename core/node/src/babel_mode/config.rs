@@ -25,6 +25,49 @@ pub struct Config {
     /// Priority of our routes in the kernel's table: lower ones of others win. Together with the protocol
     /// number 42 it marks routes as ours, so do not use the pair for routes of your own.
     pub kernel_metric: u32,
+    /// Where routes are installed.
+    pub install: Install,
+}
+
+/// The routing table that selected routes go into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Install {
+    /// Nowhere: to watch a network, or to measure the protocol alone.
+    None,
+    /// The kernel's table of this number; 254 is the main one.
+    Table(u32),
+}
+
+impl Install {
+    pub const MAIN: Self = Self::Table(254);
+}
+
+impl std::fmt::Display for Install {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::None => f.write_str("none"),
+            Self::MAIN => f.write_str("main"),
+            Self::Table(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Install {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "none" => Ok(Self::None),
+            "main" => Ok(Self::MAIN),
+            // 255 is the kernel's own table of local addresses.
+            number => number
+                .parse()
+                .ok()
+                .filter(|n| (1..=252).contains(n) || *n == 254 || *n > 255)
+                .map(Self::Table)
+                .ok_or_else(|| ConfigError::Table(text.to_owned())),
+        }
+    }
 }
 
 /// One `-i`.
@@ -65,6 +108,7 @@ impl Config {
             update_interval: Self::DEFAULT_UPDATE_INTERVAL,
             control: control.into(),
             kernel_metric: Self::DEFAULT_KERNEL_METRIC,
+            install: Install::MAIN,
         }
     }
 
@@ -128,6 +172,8 @@ pub enum ConfigError {
     RouterId(String),
     #[error("{0} cannot be announced: loopback, link-local and multicast prefixes mean nothing to others")]
     Prefix(IpNet),
+    #[error("{0:?} is no table for routes: give `main`, `none`, or a number that is not 0, 253 or 255")]
+    Table(String),
 }
 
 /// Parses 16 hexadecimal digits; colons between octets are permitted, as babeld writes them.
@@ -254,6 +300,26 @@ mod tests {
             "ffffffffffffffff",
         ] {
             assert!(parse_router_id(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tables_have_names_or_numbers() {
+        for (text, table) in [
+            ("none", Install::None),
+            ("main", Install::MAIN),
+            ("254", Install::MAIN),
+            ("10", Install::Table(10)),
+            ("70000", Install::Table(70_000)),
+        ] {
+            assert_eq!(text.parse(), Ok(table));
+        }
+        assert_eq!(
+            [Install::None, Install::MAIN, Install::Table(7)].map(|t| t.to_string()),
+            ["none", "main", "7"]
+        );
+        for wrong in ["", "0", "253", "255", "default", "-1", "4294967296"] {
+            assert!(wrong.parse::<Install>().is_err(), "{wrong}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Selected routes on their way into the kernel's main table.
+//! Selected routes on their way into one of the kernel's tables.
 //!
 //! [`Installer`] is the upper half: it remembers what is wanted for each prefix and what the kernel has, and
 //! makes one the other, a bounded number of changes at a time. [`RouteTable`] is the lower half, so that tests
@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use ipnet::{IpNet, Ipv6Net};
 use osier_babel::{InterfaceId, Target};
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use rtnetlink::{Handle, RouteMessageBuilder};
 use rustix::io::Errno;
@@ -62,7 +62,8 @@ pub(super) enum TableError {
 /// Makes the table what the speaker wants.
 #[derive(Debug)]
 pub(super) struct Installer<T> {
-    table: T,
+    /// `None`: nothing is installed.
+    table: Option<T>,
     /// Changes not made yet; a later one for the same prefix replaces the earlier.
     pending: BTreeMap<IpNet, Option<Action>>,
     installed: BTreeMap<IpNet, Action>,
@@ -72,7 +73,7 @@ pub(super) struct Installer<T> {
 }
 
 impl<T: RouteTable> Installer<T> {
-    pub(super) fn new(table: T) -> Self {
+    pub(super) fn new(table: Option<T>) -> Self {
         Self {
             table,
             pending: BTreeMap::new(),
@@ -84,7 +85,9 @@ impl<T: RouteTable> Installer<T> {
 
     /// Remembers a change to make.
     pub(super) fn want(&mut self, prefix: IpNet, target: &Target) {
-        self.pending.insert(prefix, Action::of(target));
+        if self.table.is_some() {
+            self.pending.insert(prefix, Action::of(target));
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -106,6 +109,9 @@ impl<T: RouteTable> Installer<T> {
     /// Only when the table is lost. A refused change is logged and counted: the next one for that prefix
     /// tries again.
     pub(super) async fn apply(&mut self, budget: usize) -> Result<(), Error> {
+        let Some(table) = &mut self.table else {
+            return Ok(());
+        };
         for _ in 0..budget {
             let Some((prefix, action)) = self.pending.pop_first() else {
                 break;
@@ -116,8 +122,8 @@ impl<T: RouteTable> Installer<T> {
                 continue;
             }
             let result = match action {
-                Some(action) => self.table.replace(prefix, action).await,
-                None => self.table.remove(prefix).await,
+                Some(action) => table.replace(prefix, action).await,
+                None => table.remove(prefix).await,
             };
             match (result, action) {
                 (Ok(()), Some(action)) => {
@@ -157,7 +163,10 @@ impl<T: RouteTable> Installer<T> {
         self.pending.clear();
         self.installed.clear();
         self.doubtful.clear();
-        self.table.flush().await
+        match &mut self.table {
+            Some(table) => table.flush().await,
+            None => Ok(0),
+        }
     }
 }
 
@@ -183,16 +192,21 @@ impl Claim {
     }
 }
 
-/// The kernel's main table. Ours in it: protocol babel (42) with our metric.
+/// A table of the kernel. Ours in it: protocol babel (42) with our metric.
 #[derive(Debug)]
 pub(super) struct KernelTable {
     handle: Handle,
     metric: u32,
+    number: u32,
 }
 
 impl KernelTable {
-    pub(super) fn new(handle: Handle, metric: u32) -> Self {
-        Self { handle, metric }
+    pub(super) fn new(handle: Handle, metric: u32, number: u32) -> Self {
+        Self {
+            handle,
+            metric,
+            number,
+        }
     }
 
     fn message(&self, prefix: IpNet) -> RouteMessage {
@@ -200,10 +214,12 @@ impl KernelTable {
             IpNet::V4(p) => RouteMessageBuilder::<Ipv4Addr>::new()
                 .destination_prefix(p.network(), p.prefix_len())
                 .priority(self.metric)
+                .table_id(self.number)
                 .build(),
             IpNet::V6(p) => RouteMessageBuilder::<Ipv6Addr>::new()
                 .destination_prefix(p.network(), p.prefix_len())
                 .priority(self.metric)
+                .table_id(self.number)
                 .build(),
         };
         message.header.protocol = RouteProtocol::Babel;
@@ -216,7 +232,7 @@ impl KernelTable {
             _ => None,
         });
         message.header.protocol == RouteProtocol::Babel
-            && table.unwrap_or(message.header.table.into()) == u32::from(RouteHeader::RT_TABLE_MAIN)
+            && table.unwrap_or(message.header.table.into()) == self.number
             && message
                 .attributes
                 .contains(&RouteAttribute::Priority(self.metric))
@@ -387,13 +403,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_route_moves_by_one_replacement_and_never_by_a_removal() {
-        let mut installer = Installer::new(Recorder::default());
+        let mut installer = Installer::new(Some(Recorder::default()));
         for target in [via(1, 96), via(2, 96), Target::Unreachable, Target::Gone] {
             installer.want(prefix(), &target);
             installer.apply(10).await.unwrap();
         }
         assert_eq!(
-            installer.table.calls,
+            installer.table.as_ref().unwrap().calls,
             [
                 Call::Replace(prefix(), forward(1)),
                 Call::Replace(prefix(), forward(2)),
@@ -405,27 +421,30 @@ mod tests {
 
     #[tokio::test]
     async fn changes_the_kernel_cannot_see_are_not_told_to_it() {
-        let mut installer = Installer::new(Recorder::default());
+        let mut installer = Installer::new(Some(Recorder::default()));
         for metric in [96, 192, 288] {
             installer.want(prefix(), &via(1, metric));
             installer.apply(10).await.unwrap();
         }
-        assert_eq!(installer.table.calls.len(), 1);
+        assert_eq!(installer.table.as_ref().unwrap().calls.len(), 1);
     }
 
     #[tokio::test]
     async fn only_the_last_of_several_waiting_changes_is_made() {
-        let mut installer = Installer::new(Recorder::default());
+        let mut installer = Installer::new(Some(Recorder::default()));
         installer.want(prefix(), &via(1, 96));
         installer.want(prefix(), &Target::Unreachable);
         installer.want(prefix(), &via(2, 96));
         installer.apply(10).await.unwrap();
-        assert_eq!(installer.table.calls, [Call::Replace(prefix(), forward(2))]);
+        assert_eq!(
+            installer.table.as_ref().unwrap().calls,
+            [Call::Replace(prefix(), forward(2))]
+        );
     }
 
     #[tokio::test]
     async fn a_burst_is_applied_in_portions() {
-        let mut installer = Installer::new(Recorder::default());
+        let mut installer = Installer::new(Some(Recorder::default()));
         for third in 0..100u8 {
             installer.want(format!("10.1.{third}.0/24").parse().unwrap(), &via(1, 96));
         }
@@ -433,15 +452,15 @@ mod tests {
         assert!(!installer.is_idle());
         installer.apply(64).await.unwrap();
         assert!(installer.is_idle());
-        assert_eq!(installer.table.calls.len(), 100);
+        assert_eq!(installer.table.as_ref().unwrap().calls.len(), 100);
     }
 
     #[tokio::test]
     async fn a_refused_route_is_counted_and_not_reported_as_installed() {
-        let mut installer = Installer::new(Recorder {
+        let mut installer = Installer::new(Some(Recorder {
             refuse: true,
             ..Recorder::default()
-        });
+        }));
         installer.want(prefix(), &via(1, 96));
         installer.apply(10).await.unwrap();
         assert_eq!((installer.errors(), installer.installed(&prefix())), (1, None));
@@ -449,12 +468,12 @@ mod tests {
 
     #[tokio::test]
     async fn routes_over_an_interface_that_went_down_are_installed_anew() {
-        let mut installer = Installer::new(Recorder::default());
+        let mut installer = Installer::new(Some(Recorder::default()));
         installer.want(prefix(), &via(1, 96));
         installer.apply(10).await.unwrap();
         installer.doubt(InterfaceId(2));
         installer.want(prefix(), &via(1, 96));
         installer.apply(10).await.unwrap();
-        assert_eq!(installer.table.calls.len(), 2);
+        assert_eq!(installer.table.as_ref().unwrap().calls.len(), 2);
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! - `interfaces` tells which of the configured interfaces are up, with their addresses;
 //! - `sockets` has one UDP socket for each of those;
-//! - `kernel` puts the selected routes into the kernel's main table;
+//! - `kernel` puts the selected routes into one of the kernel's tables;
 //! - `control` answers `osier babel dump` on a Unix socket;
 //! - `mode` is the loop that joins them.
 //!
@@ -25,8 +25,8 @@ mod mode;
 #[cfg(target_os = "linux")]
 mod sockets;
 
-pub use config::{Config, ConfigError, InterfaceOptions, parse_router_id, parse_rx_cost};
-pub use report::{CounterReport, InterfaceReport, NeighbourReport, Report, RouteReport};
+pub use config::{Config, ConfigError, Install, InterfaceOptions, parse_router_id, parse_rx_cost};
+pub use report::{InterfaceReport, NeighbourReport, Report, RouteReport};
 
 use std::io;
 use std::path::{Path, PathBuf};

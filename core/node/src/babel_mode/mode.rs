@@ -7,9 +7,9 @@ use super::config::usable_router_id;
 use super::control::{Request, Server};
 use super::interfaces::{self, Link, Watcher};
 use super::kernel::{Action, Claim, Installer, KernelTable, TableError, forwarding_is_off};
-use super::report::{CounterReport, InterfaceReport, NeighbourReport, Report, RouteReport};
+use super::report::{InterfaceReport, NeighbourReport, Report, RouteReport};
 use super::sockets::{Drops, Packet, Port};
-use super::{Config, Error};
+use super::{Config, Error, Install};
 use osier_babel::{
     AcceptAll, CostModel, Event, Instant, InterfaceConfig, InterfaceId, Limits, RouterId, Speaker,
 };
@@ -34,11 +34,17 @@ const SECOND_RETRACTION: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     config.check()?;
-    let _claim = Claim::on(config.kernel_metric)?;
+    let _claim = match config.install {
+        Install::Table(_) => Some(Claim::on(config.kernel_metric)?),
+        Install::None => None,
+    };
     let server = Server::listen(&config.control).await?;
     let (connection, handle, _) = rtnetlink::new_connection().map_err(|e| Error::Netlink(e.to_string()))?;
     let netlink = tokio::spawn(connection);
-    let kernel = KernelTable::new(handle.clone(), config.kernel_metric);
+    let kernel = match config.install {
+        Install::Table(number) => Some(KernelTable::new(handle.clone(), config.kernel_metric, number)),
+        Install::None => None,
+    };
     let result = serve(config, handle, kernel, server, shutdown).await;
     netlink.abort();
     result
@@ -47,7 +53,7 @@ pub(super) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
 async fn serve(
     config: Config,
     handle: rtnetlink::Handle,
-    kernel: KernelTable,
+    kernel: Option<KernelTable>,
     mut server: Server,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
@@ -59,7 +65,8 @@ async fn serve(
             "removed kernel routes that an earlier run left behind"
         ),
     }
-    for sysctl in forwarding_is_off() {
+    let forwards = config.install != Install::None;
+    for sysctl in forwarding_is_off().into_iter().filter(|_| forwards) {
         tracing::warn!(
             "{sysctl} is 0: neighbours will send packets through this machine and the kernel will drop them; \
              run `sysctl -w {sysctl}=1`"
@@ -360,6 +367,15 @@ impl Mode {
                 interface: route.interface,
                 next_hop: route.next_hop,
             };
+            let installed = route.selected && self.installer.installed(&route.prefix) == Some(action);
+            let (state, why) = match self.config.install {
+                Install::Table(_) if route.selected && !installed => (
+                    "not-installed",
+                    "the best, but the kernel has not taken it: see the log".to_owned(),
+                ),
+                Install::None if route.selected => ("selected", "the best; nothing is installed".to_owned()),
+                _ => (route.standing.code(), route.standing.to_string()),
+            };
             RouteReport {
                 prefix: route.prefix,
                 src: None,
@@ -370,9 +386,11 @@ impl Mode {
                 refmetric: route.reference_metric,
                 router_id: route.router_id.to_string(),
                 seqno: route.seqno,
-                installed: route.selected && self.installer.installed(&route.prefix) == Some(action),
+                installed,
                 feasible: route.feasible,
                 selected: route.selected,
+                state: state.to_owned(),
+                why,
             }
         });
         let neighbours = self.speaker.neighbours().map(|neighbour| NeighbourReport {
@@ -383,7 +401,6 @@ impl Mode {
             tx_cost: neighbour.tx_cost,
             rtt_ms: None,
         });
-        let counters = self.speaker.counters();
         Report {
             router_id: self.router_id.to_string(),
             seqno: self.speaker.seqno(),
@@ -391,19 +408,18 @@ impl Mode {
             interfaces: interfaces.collect(),
             routes: routes.collect(),
             neighbours: neighbours.collect(),
-            counters: CounterReport {
-                packets_received: counters.packets_received,
-                packets_sent: counters.packets_sent,
-                foreign_packets: self.drops.foreign.load(Ordering::Relaxed),
-                unsent_packets: self.drops.unsent.load(Ordering::Relaxed),
-                malformed_packets: counters.malformed_packets,
-                ignored_tlvs: counters.ignored_tlvs,
-                unfeasible_updates: counters.unfeasible_updates,
-                limit_drops: counters.limit_drops,
-                route_changes: counters.route_changes,
-                kernel_errors: self.installer.errors(),
-            },
+            counters: self.counters(),
         }
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let own = [
+            ("foreign_packets", self.drops.foreign.load(Ordering::Relaxed)),
+            ("unsent_packets", self.drops.unsent.load(Ordering::Relaxed)),
+            ("kernel_errors", self.installer.errors()),
+        ];
+        let all = self.speaker.counters().list().chain(own);
+        all.map(|(name, count)| (name.to_owned(), count)).collect()
     }
 
     /// Tells the neighbours that we are going, and leaves the kernel as we found it.

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The state of a running `osier babel`.
@@ -17,7 +18,11 @@ pub struct Report {
     /// Routes learnt from neighbours, selected or not, feasible or not.
     pub routes: Vec<RouteReport>,
     pub neighbours: Vec<NeighbourReport>,
-    pub counters: CounterReport,
+    /// Counters since the start, by name: those of [`osier_babel::Counters`]; `foreign_packets`, which the
+    /// socket let through but the protocol forbids (not from a link-local address and the Babel port with hop
+    /// limit 1, or not to us); `unsent_packets`, which the system would not send (Babel repeats what matters);
+    /// `kernel_errors`, route changes that the kernel refused.
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// One `-i`.
@@ -54,6 +59,10 @@ pub struct RouteReport {
     pub feasible: bool,
     /// Whether it is the best feasible one; such a route is not installed when the kernel refused it.
     pub selected: bool,
+    /// Why it is, or is not, in use: a name for scripts (see [`osier_babel::Standing`]) …
+    pub state: String,
+    /// … and a text for people.
+    pub why: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,23 +75,4 @@ pub struct NeighbourReport {
     pub tx_cost: u16,
     /// Null when the neighbour does not let us measure it.
     pub rtt_ms: Option<f64>,
-}
-
-/// Counters since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CounterReport {
-    pub packets_received: u64,
-    pub packets_sent: u64,
-    /// Packets that the socket let through but the protocol forbids: not from a link-local address and the
-    /// Babel port with hop limit 1, or not to us.
-    pub foreign_packets: u64,
-    /// Packets that the system would not send; Babel repeats what matters.
-    pub unsent_packets: u64,
-    pub malformed_packets: u64,
-    pub ignored_tlvs: u64,
-    pub unfeasible_updates: u64,
-    pub limit_drops: u64,
-    pub route_changes: u64,
-    /// Route changes that the kernel refused.
-    pub kernel_errors: u64,
 }
