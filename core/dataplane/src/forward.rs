@@ -2,12 +2,13 @@
 
 use crate::{
     Action, DropReason,
-    icmp::{self, Error, Header, TokenBucket},
+    icmp::{self, Header, TokenBucket},
 };
 use core::net::{Ipv6Addr, SocketAddr};
 use osier_proto::{
     Instant, Snapshot,
     fib::Hop,
+    packet::{self, IcmpError},
     snapshot::{Activity, Class, TunnelHandle},
     tunnel::{MessageKind, OVERHEAD, Opened, Sealed, TunnelId},
 };
@@ -137,17 +138,22 @@ impl Forwarder {
         let tunnel = match snapshot.fib.lookup(header.destination) {
             Some(Hop::Tunnel(id)) => snapshot.tunnels.get(&id).ok_or(DropReason::NoSession)?,
             Some(Hop::Local) => {
-                let drop = (DropReason::NoRoute, Error::AddressUnreachable);
-                return self.refuse(snapshot, &header, packet, drop, out, now);
+                let drop = (DropReason::NoRoute, IcmpError::AddressUnreachable);
+                return self.refuse(snapshot, packet, drop, out, now);
             }
             Some(Hop::Unreachable) | None => {
-                let drop = (DropReason::NoRoute, Error::NoRoute);
-                return self.refuse(snapshot, &header, packet, drop, out, now);
+                let drop = (DropReason::NoRoute, IcmpError::NoRoute);
+                return self.refuse(snapshot, packet, drop, out, now);
             }
         };
         if packet.len() > usize::from(tunnel.mtu()) {
-            let drop = (DropReason::TooBig, Error::TooBig(tunnel.mtu()));
-            return self.refuse(snapshot, &header, packet, drop, out, now);
+            let drop = (
+                DropReason::TooBig,
+                IcmpError::PacketTooBig {
+                    mtu: u32::from(tunnel.mtu()),
+                },
+            );
+            return self.refuse(snapshot, packet, drop, out, now);
         }
         snapshot.fib.origin(header.source).count(packet.len());
         let (remote, length, activity) = seal(tunnel, Class::Own, packet, out, now)?;
@@ -218,8 +224,8 @@ impl Forwarder {
         // What refuses a packet reads it from `out` and writes there: the scratch buffer stands between.
         let (reason, error) = match hop {
             Some(Hop::Local) => return self.deliver(snapshot, header, out, now),
-            Some(Hop::Unreachable) | None => (DropReason::NoRoute, Error::NoRoute),
-            Some(Hop::Tunnel(_)) if header.hop_limit <= 1 => (DropReason::HopLimit, Error::TimeExceeded),
+            Some(Hop::Unreachable) | None => (DropReason::NoRoute, IcmpError::NoRoute),
+            Some(Hop::Tunnel(_)) if header.hop_limit <= 1 => (DropReason::HopLimit, IcmpError::TimeExceeded),
             Some(Hop::Tunnel(id)) => {
                 let tunnel = snapshot.tunnels.get(&id).ok_or(DropReason::NoSession)?;
                 if length <= usize::from(tunnel.mtu()) {
@@ -230,20 +236,20 @@ impl Forwarder {
                     self.report(activity);
                     return Ok(Verdict::Send(remote, length));
                 }
-                (DropReason::TooBig, Error::TooBig(tunnel.mtu()))
+                (
+                    DropReason::TooBig,
+                    IcmpError::PacketTooBig {
+                        mtu: u32::from(tunnel.mtu()),
+                    },
+                )
             }
         };
-        if !header.deserves_error(&out[..length]) || !self.take_error_token(now) {
+        if !packet::deserves_error(error, &out[..length]) || !self.take_error_token(now) {
             return Err(reason);
         }
+        let built = packet::build_error(error, snapshot.address, &out[..length], &mut self.scratch);
+        let length = built.ok_or(reason)?;
         self.count(reason);
-        let length = icmp::error(
-            error,
-            snapshot.address,
-            header.source,
-            &out[..length],
-            &mut self.scratch,
-        );
         self.originate(snapshot, header.source, length, out, now)
     }
 
@@ -296,17 +302,16 @@ impl Forwarder {
     fn refuse(
         &mut self,
         snapshot: &Snapshot,
-        header: &Header,
         packet: &[u8],
-        (reason, error): (DropReason, Error),
+        (reason, error): (DropReason, IcmpError),
         out: &mut [u8],
         now: Instant,
     ) -> Result<Verdict, DropReason> {
-        if !header.deserves_error(packet) || !self.take_error_token(now) {
+        if !packet::deserves_error(error, packet) || !self.take_error_token(now) {
             return Err(reason);
         }
+        let length = packet::build_error(error, snapshot.address, packet, out).ok_or(reason)?;
         self.count(reason);
-        let length = icmp::error(error, snapshot.address, header.source, packet, out);
         let is_probe = Header::parse(&out[..length]).is_some_and(|h| h.is_probe_answer(&out[..length]));
         Ok(if is_probe {
             Verdict::Probe(length)

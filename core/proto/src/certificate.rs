@@ -5,7 +5,8 @@ use crate::{
     codec::{Reader, Writer, check_size},
     error::DecodeError,
     identity::{NodeId, SigningSecret, TunnelKey},
-    network::{Delegation, DelegationError, Network, NetworkId, check_version, signer},
+    network::{Delegation, DelegationError, Network, NetworkId, check_version},
+    signed::{Issued, IssuedError},
     wallclock::{CLOCK_SKEW, UnixTime},
 };
 use core::{
@@ -69,10 +70,7 @@ pub struct Fields {
 pub struct Certificate {
     fields: Fields,
     network: NetworkId,
-    delegation: Option<Delegation>,
-    /// The exact octets that the signature covers.
-    signed: Vec<u8>,
-    signature: [u8; 64],
+    issued: Issued,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -163,14 +161,10 @@ impl Certificate {
         w.uint(8).uint(fields.serial);
         w.uint(9).uint(fields.not_before.0);
         w.uint(10).uint(fields.not_after.0);
-        let signed = w.into_vec();
-        let signature = issuer.sign(CONTEXT, network, &signed);
         let certificate = Self {
             fields,
             network: *network,
-            delegation,
-            signed,
-            signature,
+            issued: Issued::sign(w.into_vec(), issuer, delegation, CONTEXT, network),
         };
         check_size(&certificate.encode(), MAX_CERTIFICATE)?;
         Ok(certificate)
@@ -182,29 +176,18 @@ impl Certificate {
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
-        check_size(bytes, MAX_CERTIFICATE)?;
-        let mut r = Reader::new(bytes);
-        r.array_of(3)?;
-        let signed = r.bytes()?;
-        let signature = r.octets("signature")?;
-        let delegation = Delegation::read_option(&mut r)?;
-        r.finish()?;
-        let (network, fields) = read_fields(signed)?;
+        let issued = Issued::decode(bytes, MAX_CERTIFICATE)?;
+        let (network, fields) = read_fields(issued.content())?;
         fields.check()?;
         Ok(Self {
             fields,
             network,
-            delegation,
-            signed: signed.to_vec(),
-            signature,
+            issued,
         })
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new();
-        w.array(3).bytes(&self.signed).bytes(&self.signature);
-        Delegation::write_option(self.delegation.as_ref(), &mut w);
-        w.into_vec()
+        self.issued.encode()
     }
 
     /// Signature chain, network, validity (an hour of clock skew is forgiven) and prefixes inside the network's.
@@ -236,11 +219,12 @@ impl Certificate {
         if now > self.not_after.saturating_add(CLOCK_SKEW).saturating_add(grace) {
             return Err(CertificateError::Expired(self.not_after));
         }
-        let issuer = signer(network, self.delegation.as_ref(), now, grace)?;
-        if !issuer.verify(CONTEXT, &self.network, &self.signed, &self.signature) {
-            return Err(CertificateError::BadSignature);
-        }
-        Ok(())
+        self.issued
+            .verify(CONTEXT, network, now, grace)
+            .map_err(|error| match error {
+                IssuedError::BadSignature => CertificateError::BadSignature,
+                IssuedError::Delegation(error) => error.into(),
+            })
     }
 
     /// Whether it lets the node announce `prefix`: one of its prefixes covers it.
@@ -263,7 +247,7 @@ impl Certificate {
     }
 
     pub fn delegation(&self) -> Option<&Delegation> {
-        self.delegation.as_ref()
+        self.issued.delegation()
     }
 
     pub fn network(&self) -> NetworkId {

@@ -2,9 +2,10 @@
 
 use crate::{
     IpNet,
-    codec::{Reader, Writer, check_size},
+    codec::{Reader, Writer},
     error::DecodeError,
     identity::{NodeId, SigningSecret},
+    signed::Sealed,
     wallclock::{CLOCK_SKEW, UnixTime},
 };
 use core::fmt;
@@ -66,8 +67,7 @@ impl Network {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedNetwork {
     network: Network,
-    signed: Vec<u8>,
-    signature: [u8; 64],
+    sealed: Sealed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,29 +94,18 @@ impl SignedNetwork {
         w.uint(2).text(&network.name);
         w.uint(3).prefix(&network.prefix);
         w.uint(4).uint(network.grace);
-        let signed = w.into_vec();
-        let signature = root.sign(NETWORK_CONTEXT, &network.id(), &signed);
-        Ok(Self {
-            network,
-            signed,
-            signature,
-        })
+        let sealed = Sealed::sign(w.into_vec(), root, NETWORK_CONTEXT, &network.id());
+        Ok(Self { network, sealed })
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new();
-        w.array(2).bytes(&self.signed).bytes(&self.signature);
-        w.into_vec()
+        self.sealed.encode()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        check_size(bytes, MAX_SIGNED_NETWORK)?;
-        let mut r = Reader::new(bytes);
-        r.array_of(2)?;
-        let (signed, signature) = (r.bytes()?, r.octets("signature")?);
-        r.finish()?;
+        let sealed = Sealed::decode(bytes, MAX_SIGNED_NETWORK)?;
         let (mut version, mut root, mut name, mut prefix, mut grace) = (None, None, None, None, None);
-        let mut r = Reader::new(signed);
+        let mut r = Reader::new(sealed.content());
         r.fields(|key, r| {
             match key {
                 0 => version = Some(check_version(r.uint()?)?),
@@ -138,11 +127,7 @@ impl SignedNetwork {
             prefix: prefix.ok_or(DecodeError::Missing("prefix"))?,
             grace: grace.ok_or(DecodeError::Missing("grace"))?,
         };
-        Ok(Self {
-            network,
-            signed: signed.to_vec(),
-            signature,
-        })
+        Ok(Self { network, sealed })
     }
 
     /// The description, if the root that the caller trusts (from the invite or the disk) has signed it.
@@ -150,12 +135,7 @@ impl SignedNetwork {
         if self.network.root != *root {
             return Err(NetworkError::WrongRoot);
         }
-        if !root.verify(
-            NETWORK_CONTEXT,
-            &NetworkId::of(root),
-            &self.signed,
-            &self.signature,
-        ) {
+        if !self.sealed.verify(root, NETWORK_CONTEXT, &NetworkId::of(root)) {
             return Err(NetworkError::BadSignature);
         }
         Ok(&self.network)

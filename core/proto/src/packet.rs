@@ -29,8 +29,8 @@ const MAX_EXTENSIONS: usize = 8;
 const TYPE_UNREACHABLE: u8 = 1;
 const TYPE_TOO_BIG: u8 = 2;
 const TYPE_TIME_EXCEEDED: u8 = 3;
-const TYPE_ECHO_REQUEST: u8 = 128;
-const TYPE_ECHO_REPLY: u8 = 129;
+pub const TYPE_ECHO_REQUEST: u8 = 128;
+pub const TYPE_ECHO_REPLY: u8 = 129;
 const TYPE_REDIRECT: u8 = 137;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -414,31 +414,39 @@ fn build_icmp(
     Some(IPV6_HEADER + length)
 }
 
-/// Builds the error that `offending` (a whole IPv6 packet) calls for, from `source` to the packet's source, with
-/// as much of the packet as fits [`MIN_MTU`]. `None` where RFC 4443 section 2.4(e) forbids an error: about an
-/// ICMPv6 error or redirect, a multicast destination (but for Packet Too Big), or a source that is not one
-/// node's address; and where `out` is too small. How often errors go out is for the caller to limit (2.4(f)).
-pub fn build_error(error: IcmpError, source: Ipv6Addr, offending: &[u8], out: &mut [u8]) -> Option<usize> {
-    let packet = Ipv6Packet::parse(offending).ok()?;
+/// Whether RFC 4443 section 2.4(e) lets a router send this error about `offending` (a whole IPv6 packet): not
+/// about an ICMPv6 error or redirect, a multicast destination (but for Packet Too Big), or a source that is not
+/// one node's address that an answer can be routed to.
+pub fn deserves_error(error: IcmpError, offending: &[u8]) -> bool {
+    let Ok(packet) = Ipv6Packet::parse(offending) else {
+        return false;
+    };
     let culprit = packet.source();
-    if culprit.is_unspecified() || culprit.is_multicast() || culprit.is_loopback() {
+    let nobody = culprit.is_unspecified()
+        || culprit.is_multicast()
+        || culprit.is_loopback()
+        || culprit.is_unicast_link_local();
+    let multicast = packet.destination().is_multicast() && !matches!(error, IcmpError::PacketTooBig { .. });
+    // Types below 128 are errors. One that is cut off before its type might be one too.
+    let about_error = matches!(packet.upper_layer(), (ICMPV6, message)
+        if message.first().is_none_or(|&kind| kind < 128 || kind == TYPE_REDIRECT));
+    !(nobody || multicast || about_error)
+}
+
+/// Builds the error that `offending` calls for, from `source` to the packet's source, with as much of the packet
+/// as fits [`MIN_MTU`]. `None` where no error may be sent ([`deserves_error`]) and where `out` is too small. How
+/// often errors go out is for the caller to limit (RFC 4443 section 2.4(f)).
+pub fn build_error(error: IcmpError, source: Ipv6Addr, offending: &[u8], out: &mut [u8]) -> Option<usize> {
+    if !deserves_error(error, offending) {
         return None;
     }
-    if packet.destination().is_multicast() && !matches!(error, IcmpError::PacketTooBig { .. }) {
-        return None;
-    }
-    if let (ICMPV6, message) = packet.upper_layer()
-        // Types below 128 are errors. One that is cut off before its type might be one too.
-        && message.first().is_none_or(|&kind| kind < 128 || kind == TYPE_REDIRECT)
-    {
-        return None;
-    }
+    let packet = Ipv6Packet::parse(offending).ok()?;
     let quoted = packet.octets();
     let quoted = &quoted[..quoted.len().min(MIN_MTU - IPV6_HEADER - ICMPV6_HEADER)];
     let (kind, code, body) = error.parts();
     let header = IcmpHeader {
         source,
-        destination: culprit,
+        destination: packet.source(),
         hop_limit: DEFAULT_HOP_LIMIT,
     };
     build_icmp(&header, kind, code, body, quoted, out)

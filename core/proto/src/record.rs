@@ -6,6 +6,7 @@ use crate::{
     error::DecodeError,
     identity::{NodeId, SecretKeys},
     network::{Network, NetworkId, check_version},
+    signed::Sealed,
     wallclock::UnixTime,
 };
 use core::{net::SocketAddr, ops::Deref};
@@ -78,9 +79,7 @@ pub struct Fields {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     fields: Fields,
-    /// The exact octets that the signature covers.
-    signed: Vec<u8>,
-    signature: [u8; 64],
+    sealed: Sealed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -129,40 +128,25 @@ impl Record {
         w.uint(4)
             .uint(u64::from(fields.leaf) | u64::from(fields.relay) << 1);
         w.uint(5).uint(fields.load.into());
-        let signed = w.into_vec();
-        let signature = keys.sign(CONTEXT, network, &signed);
-        Self {
-            fields,
-            signed,
-            signature,
-        }
+        let sealed = Sealed::sign(w.into_vec(), keys.signing(), CONTEXT, network);
+        Self { fields, sealed }
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new();
-        w.array(2).bytes(&self.signed).bytes(&self.signature);
-        w.into_vec()
+        self.sealed.encode()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        check_size(bytes, MAX_RECORD)?;
-        let mut r = Reader::new(bytes);
-        r.array_of(2)?;
-        let (signed, signature) = (r.bytes()?, r.octets("signature")?);
-        r.finish()?;
+        let sealed = Sealed::decode(bytes, MAX_RECORD)?;
         Ok(Self {
-            fields: read_fields(signed)?,
-            signed: signed.to_vec(),
-            signature,
+            fields: read_fields(sealed.content())?,
+            sealed,
         })
     }
 
     /// Whether its node signed it, for this network.
     pub fn verify(&self, network: &Network) -> Result<(), RecordError> {
-        if self
-            .node
-            .verify(CONTEXT, &network.id(), &self.signed, &self.signature)
-        {
+        if self.sealed.verify(&self.node, CONTEXT, &network.id()) {
             Ok(())
         } else {
             Err(RecordError::BadSignature)

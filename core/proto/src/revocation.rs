@@ -2,10 +2,11 @@
 
 use crate::{
     certificate::Certificate,
-    codec::{Reader, Writer, check_size},
+    codec::{Reader, Writer},
     error::DecodeError,
     identity::{NodeId, SigningSecret},
-    network::{Delegation, DelegationError, Network, NetworkId, check_version, signer},
+    network::{Delegation, DelegationError, Network, NetworkId, check_version},
+    signed::{Issued, IssuedError},
     wallclock::UnixTime,
 };
 use core::ops::Deref;
@@ -32,10 +33,7 @@ pub struct Fields {
 pub struct RevocationList {
     fields: Fields,
     network: NetworkId,
-    delegation: Option<Delegation>,
-    /// The exact octets that the signature covers.
-    signed: Vec<u8>,
-    signature: [u8; 64],
+    issued: Issued,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,34 +81,21 @@ impl RevocationList {
         for (node, serial) in &revoked {
             w.array(2).bytes(&node.0).uint(*serial);
         }
-        let signed = w.into_vec();
-        let signature = issuer.sign(CONTEXT, network, &signed);
         Ok(Self {
             fields: Fields { number, revoked },
             network: *network,
-            delegation,
-            signed,
-            signature,
+            issued: Issued::sign(w.into_vec(), issuer, delegation, CONTEXT, network),
         })
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new();
-        w.array(3).bytes(&self.signed).bytes(&self.signature);
-        Delegation::write_option(self.delegation.as_ref(), &mut w);
-        w.into_vec()
+        self.issued.encode()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        check_size(bytes, MAX_REVOCATION_LIST)?;
-        let mut r = Reader::new(bytes);
-        r.array_of(3)?;
-        let signed = r.bytes()?;
-        let signature = r.octets("signature")?;
-        let delegation = Delegation::read_option(&mut r)?;
-        r.finish()?;
+        let issued = Issued::decode(bytes, MAX_REVOCATION_LIST)?;
         let (mut version, mut network, mut number, mut revoked) = (None, None, None, None);
-        let mut r = Reader::new(signed);
+        let mut r = Reader::new(issued.content());
         r.fields(|key, r| {
             match key {
                 0 => version = Some(check_version(r.uint()?)?),
@@ -140,9 +125,7 @@ impl RevocationList {
         Ok(Self {
             fields,
             network,
-            delegation,
-            signed: signed.to_vec(),
-            signature,
+            issued,
         })
     }
 
@@ -152,11 +135,12 @@ impl RevocationList {
         if self.network != network.id() {
             return Err(RevocationError::WrongNetwork(self.network));
         }
-        let issuer = signer(network, self.delegation.as_ref(), now, network.grace)?;
-        if !issuer.verify(CONTEXT, &self.network, &self.signed, &self.signature) {
-            return Err(RevocationError::BadSignature);
-        }
-        Ok(())
+        self.issued
+            .verify(CONTEXT, network, now, network.grace)
+            .map_err(|error| match error {
+                IssuedError::BadSignature => RevocationError::BadSignature,
+                IssuedError::Delegation(error) => error.into(),
+            })
     }
 
     /// Whether the certificate is void.
