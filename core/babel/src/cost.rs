@@ -92,6 +92,7 @@ mod tests {
             mtu: 1280,
             split_horizon: true,
             point_to_point: true,
+            rtt: None,
         }
     }
 

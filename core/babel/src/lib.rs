@@ -18,6 +18,7 @@
 //! The crate contains no sockets, clocks, threads or randomness of its own: the same inputs give the same
 //! outputs, byte for byte.
 
+mod authentication;
 mod cost;
 mod entry;
 pub mod filter;
@@ -35,6 +36,7 @@ mod timer;
 mod types;
 pub mod wire;
 
+pub use authentication::{Authentication, AuthenticationMode, KeyError, MAX_KEYS, MacKey};
 pub use ipnet::IpNet;
 pub use speaker::Speaker;
 pub use standing::Standing;

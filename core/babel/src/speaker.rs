@@ -4,6 +4,7 @@
 //! apart, `routes` changes entries and reacts to new selections, `requests` asks and answers, `send` builds
 //! packets, `timeouts` does what is due.
 
+mod authentication;
 mod links;
 mod receive;
 mod requests;
@@ -11,13 +12,17 @@ mod routes;
 mod send;
 mod timeouts;
 
+use crate::authentication::{Authenticator, Nonces};
 use crate::entry::{Entry, Key, NeighbourKey};
 use crate::filter::Filters;
 use crate::interface::Interface;
 use crate::rng::Rng;
 use crate::seqno::Seqno;
 use crate::timer::{Timer, Timers};
-use crate::{Authority, Config, Counters, Duration, Event, Instant, InterfaceConfig, InterfaceId, IpNet};
+use crate::{
+    Authentication, Authority, Config, Counters, Duration, Event, Instant, InterfaceConfig, InterfaceId,
+    IpNet,
+};
 use crate::{NeighbourView, RouteView, Standing, TimerReason, Transmit, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,6 +37,8 @@ pub struct Speaker {
     /// Everything was retracted; nothing finite may leave any more.
     stopping: bool,
     interfaces: BTreeMap<InterfaceId, Interface>,
+    authentication: BTreeMap<InterfaceId, Authenticator>,
+    nonces: Nonces,
     table: BTreeMap<Key, Entry>,
     /// Seqno requests in all entries.
     pending_requests: usize,
@@ -53,6 +60,8 @@ impl Speaker {
             penalty: 0,
             stopping: false,
             interfaces: BTreeMap::new(),
+            authentication: BTreeMap::new(),
+            nonces: Nonces::default(),
             table: BTreeMap::new(),
             pending_requests: 0,
             timers: Timers::default(),
@@ -74,6 +83,19 @@ impl Speaker {
     /// Forgets the interface, its neighbours and all routes through them.
     pub fn remove_interface(&mut self, id: InterfaceId, now: Instant) {
         self.stop_interface(id, now);
+    }
+
+    /// Requires packets on an interface to be authenticated (RFC 8967), or changes the keys; `None`: no longer.
+    /// Do it before [`Self::add_interface`], so that no packet leaves or counts without. It stays in force
+    /// when the interface is removed and added again. Changing keys loses nothing while old and new ones have
+    /// one in common with each neighbour's.
+    pub fn set_authentication(
+        &mut self,
+        id: InterfaceId,
+        authentication: Option<Authentication>,
+        _now: Instant,
+    ) {
+        self.replace_authentication(id, authentication);
     }
 
     /// Changes the Hello interval; a Hello goes out at once (RFC 8966 section 3.4.1).
@@ -139,9 +161,9 @@ impl Speaker {
     }
 
     /// Queues retractions of everything on every interface. Drain `poll_transmit` afterwards, then drop.
-    pub fn retract_all(&mut self, _now: Instant) {
+    pub fn retract_all(&mut self, now: Instant) {
         self.stopping = true;
-        self.send_wildcard_retractions();
+        self.send_wildcard_retractions(now);
     }
 
     /// Asks the interface's neighbours for a prefix (`None`: everything) by a Route Request.
@@ -242,6 +264,7 @@ impl Speaker {
                     tx_cost: neighbour.tx_cost,
                     hello_history: neighbour.multicast.bits() | neighbour.unicast.bits(),
                     last_heard: neighbour.last_heard,
+                    rtt: None,
                 })
         })
     }

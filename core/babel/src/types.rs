@@ -60,6 +60,31 @@ pub struct InterfaceConfig {
     pub split_horizon: bool,
     /// Only one neighbour can exist here (a tunnel): packets may go by unicast instead of multicast.
     pub point_to_point: bool,
+    /// Measure the round-trip time to each neighbour and let it raise the cost of the link (RFC 9616).
+    /// `None`: no timestamps are sent, and the RTT plays no part.
+    pub rtt: Option<RttCost>,
+}
+
+/// How much the round-trip time adds to a link's cost: nothing up to `min`, `cost` from `max` on, in proportion
+/// between (RFC 9616 section 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RttCost {
+    pub min: Duration,
+    /// A `max` that is not above `min` makes it a step at `min`.
+    pub max: Duration,
+    /// Added from `max` on.
+    pub cost: u16,
+}
+
+/// babeld's values for tunnels.
+impl Default for RttCost {
+    fn default() -> Self {
+        Self {
+            min: Duration::from_millis(10),
+            max: Duration::from_millis(120),
+            cost: 150,
+        }
+    }
 }
 
 /// Speaker-wide parameters.
@@ -227,6 +252,8 @@ pub struct NeighbourView {
     /// Newest Hello in the lowest bit (A.1).
     pub hello_history: u16,
     pub last_heard: Option<Instant>,
+    /// Smoothed round-trip time; `None` until enough samples came (RFC 9616).
+    pub rtt: Option<Duration>,
 }
 
 /// Counters since start; they only rise.
@@ -248,6 +275,16 @@ pub struct Counters {
     /// Things dropped because of [`Limits`].
     pub limit_drops: u64,
     pub route_changes: u64,
+    /// Packets dropped (or let through where we only sign) because no MAC in them was made with one of our keys (RFC 8967 section 4.3).
+    pub mac_failed: u64,
+    /// Packets dropped because they had no MAC, or no packet counter.
+    pub mac_missing: u64,
+    /// Packets dropped because their counter was used before or is too old.
+    pub mac_replayed: u64,
+    /// Challenges to neighbours whose packet counter we do not know (section 4.3.1).
+    pub challenges_sent: u64,
+    /// Challenges from neighbours, answered or not.
+    pub challenges_received: u64,
 }
 
 impl Counters {
@@ -266,6 +303,11 @@ impl Counters {
             unfeasible_updates,
             limit_drops,
             route_changes,
+            mac_failed,
+            mac_missing,
+            mac_replayed,
+            challenges_sent,
+            challenges_received,
         } = *self;
         [
             ("packets_received", packets_received),
@@ -279,6 +321,11 @@ impl Counters {
             ("unfeasible_updates", unfeasible_updates),
             ("limit_drops", limit_drops),
             ("route_changes", route_changes),
+            ("mac_failed", mac_failed),
+            ("mac_missing", mac_missing),
+            ("mac_replayed", mac_replayed),
+            ("challenges_sent", challenges_sent),
+            ("challenges_received", challenges_received),
         ]
         .into_iter()
     }

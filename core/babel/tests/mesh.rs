@@ -268,6 +268,7 @@ fn a_full_table_of_requests_or_neighbours_is_survived() {
         mtu: 0,
         split_horizon: false,
         point_to_point: false,
+        rtt: None,
     };
     speaker.add_interface(id, interface, Instant::ZERO);
     for n in 1..5 {

@@ -17,7 +17,10 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Everything else that a sans-IO crate may use.
 const PURE: &[(&str, &[&str])] = &[
-    ("osier-babel", &["ipnet", "thiserror"]),
+    (
+        "osier-babel",
+        &["blake2", "hmac", "ipnet", "sha2", "subtle", "thiserror", "zeroize"],
+    ),
     (
         "osier-proto",
         &[

@@ -170,6 +170,7 @@ impl<'a> Bench<'a> {
                     mtu: spec.mtu,
                     split_horizon: spec.split_horizon,
                     point_to_point: spec.point_to_point,
+                    rtt: None,
                 };
                 speaker.add_interface(InterfaceId(spec.id), config, now);
             }

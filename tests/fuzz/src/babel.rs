@@ -45,6 +45,7 @@ fn new_speaker(node: u8, now: Instant) -> Speaker {
         mtu: 1280,
         split_horizon: true,
         point_to_point: node == 1,
+        rtt: None,
     };
     speaker.add_interface(INTERFACE, interface, now);
     speaker.announce(prefix(node), 0, now);

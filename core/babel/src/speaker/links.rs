@@ -36,6 +36,9 @@ impl Speaker {
             self.drop_neighbour(id, address, now);
         }
         self.interfaces.remove(&id);
+        if let Some(authenticator) = self.authentication.get_mut(&id) {
+            authenticator.forget_peers();
+        }
         for timer in [
             Timer::Hello(id),
             Timer::Update(id),

@@ -30,6 +30,9 @@ impl Speaker {
         if src == interface.config.link_local {
             return;
         }
+        if !self.is_authentic(id, src, dst, payload, now) {
+            return;
+        }
         let Ok(tlvs) = wire::parse(payload, src) else {
             self.counters.malformed_packets += 1;
             return;

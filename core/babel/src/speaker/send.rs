@@ -14,9 +14,7 @@ use crate::seqno::Seqno;
 use crate::source::Source;
 use crate::timer::Timer;
 use crate::wire::{self, Builder, Centis};
-use crate::{
-    Destination, Duration, INFINITY, Instant, InterfaceConfig, InterfaceId, IpNet, RouterId, Transmit,
-};
+use crate::{Duration, INFINITY, Instant, InterfaceConfig, InterfaceId, IpNet, RouterId};
 use core::net::{IpAddr, Ipv6Addr};
 use core::ops::Bound;
 use std::collections::BTreeSet;
@@ -167,7 +165,8 @@ impl Speaker {
         }
     }
 
-    pub(super) fn send_wildcard_retractions(&mut self) {
+    pub(super) fn send_wildcard_retractions(&mut self, now: Instant) {
+        let mut packets = Vec::new();
         for (id, interface) in &mut self.interfaces {
             interface.output.queues.clear();
             interface.output.unacked.clear();
@@ -180,14 +179,10 @@ impl Speaker {
                 router_id: Some(self.config.router_id),
                 next_hop: None,
             });
-            let transmit = Transmit {
-                interface: *id,
-                destination: Destination::Multicast,
-                payload: builder.finish(),
-            };
-            self.counters.packets_sent += 1;
-            self.counters.octets_sent += transmit.payload.len() as u64;
-            self.transmits.push_back(transmit);
+            packets.push((*id, builder.finish()));
+        }
+        for (id, payload) in packets {
+            self.transmit(id, None, payload, now);
         }
     }
 
@@ -211,11 +206,13 @@ impl Speaker {
     }
 
     fn flush_queue(&mut self, id: InterfaceId, destination: Option<Ipv6Addr>, now: Instant) {
+        let reserved = self.authentication_overhead(id);
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
         let mut queue = interface.output.queues.remove(&destination).unwrap_or_default();
-        let mut writer = Writer::new(interface.packet_limit(), interface.config.link_local);
+        let limit = interface.packet_limit().saturating_sub(reserved);
+        let mut writer = Writer::new(limit, interface.config.link_local);
 
         if queue.hello {
             if interface.config.point_to_point || interface.ihu_due() {
@@ -273,14 +270,7 @@ impl Speaker {
             }
         }
         for payload in writer.finish() {
-            self.counters.packets_sent += 1;
-            self.counters.octets_sent += payload.len() as u64;
-            let destination = destination.map_or(Destination::Multicast, Destination::Unicast);
-            self.transmits.push_back(Transmit {
-                interface: id,
-                destination,
-                payload,
-            });
+            self.transmit(id, destination, payload, now);
         }
     }
 
@@ -554,7 +544,8 @@ impl Writer {
     fn put(&mut self, write: impl Fn(&mut Builder) -> bool) {
         if !write(&mut self.builder) {
             self.next_packet();
-            // A packet has room for at least 508 octets, more than any single TLV with what it needs.
+            // A packet has room for at least 214 octets beside eight MACs, more than any single TLV with what it
+            // needs.
             let _fits = write(&mut self.builder);
         }
     }

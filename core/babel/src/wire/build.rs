@@ -107,6 +107,16 @@ impl Builder {
         )
     }
 
+    /// A challenge to the receiver (RFC 8967 section 6.3). `nonce` has at most 192 octets.
+    pub fn challenge_request(&mut self, nonce: &[u8]) -> bool {
+        self.tlv(kind::CHALLENGE_REQUEST, &[nonce])
+    }
+
+    /// The answer to a challenge (RFC 8967 section 6.4).
+    pub fn challenge_reply(&mut self, nonce: &[u8]) -> bool {
+        self.tlv(kind::CHALLENGE_REPLY, &[nonce])
+    }
+
     /// Appends an Update. A router-id is always sent before a retraction too: some daemons ignore a
     /// retraction without one. A retraction may leave out the next hop.
     pub fn update(&mut self, update: &Update) -> bool {

@@ -32,6 +32,11 @@ pub(crate) mod kind {
     pub(crate) const UPDATE: u8 = 8;
     pub(crate) const ROUTE_REQUEST: u8 = 9;
     pub(crate) const SEQNO_REQUEST: u8 = 10;
+    // Of MAC authentication (RFC 8967 section 6).
+    pub(crate) const MAC: u8 = 16;
+    pub(crate) const PC: u8 = 17;
+    pub(crate) const CHALLENGE_REQUEST: u8 = 18;
+    pub(crate) const CHALLENGE_REPLY: u8 = 19;
 }
 
 /// Address encodings (RFC 8966 section 4.1.4).

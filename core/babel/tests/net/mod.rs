@@ -130,6 +130,7 @@ impl Net {
             mtu: 1280,
             split_horizon: true,
             point_to_point: true,
+            rtt: None,
         };
         let now = self.now;
         if let Some(speaker) = &mut self.nodes[node] {

@@ -331,6 +331,7 @@ impl Mode {
             // As babeld on wired links: all members of the link hear each other.
             split_horizon: true,
             point_to_point: false,
+            rtt: None,
         };
         self.speaker.add_interface(id, config, self.clock.now());
         Ok(())

@@ -174,6 +174,7 @@ impl Node {
             mtu: MIN_MTU,
             split_horizon: true,
             point_to_point: true,
+            rtt: None,
         };
         if let Some(tunnel) = self.tunnels.get_mut(&id) {
             tunnel.rtt = Rtt::default();
