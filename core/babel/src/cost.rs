@@ -89,6 +89,7 @@ mod tests {
             update_interval: Duration::from_secs(4),
             link_local: "fe80::1".parse().unwrap(),
             ipv4: None,
+            v4_via_v6: false,
             mtu: 1280,
             split_horizon: true,
             point_to_point: true,

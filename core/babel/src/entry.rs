@@ -1,22 +1,51 @@
 //! All about one prefix in one place: whether it is ours, the routes we were given, what was announced, what
 //! was asked. A received update touches one [`Entry`] and nothing else.
 
+use crate::seqno::Seqno;
 use crate::source::Source;
-use crate::{Duration, INFINITY, Instant, InterfaceId, IpNet, RouterId, Target, seqno::Seqno};
+use crate::{Duration, Forwarding, INFINITY, Instant, InterfaceId, IpNet, RouteKey, RouterId, Target};
 use core::net::{IpAddr, Ipv6Addr};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What routes are about. A source prefix (RFC 9079) would be a second field.
+/// What routes are about: a [`RouteKey`] that makes sense, in its one normal form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) prefix: IpNet,
+    /// Of the same family and longer than 0 (RFC 9079).
+    pub(crate) source: Option<IpNet>,
 }
 
 impl Key {
-    pub(crate) fn new(prefix: IpNet) -> Self {
-        Self {
-            prefix: prefix.trunc(),
+    /// `None`: the prefixes are of different families.
+    pub(crate) fn new(key: impl Into<RouteKey>) -> Option<Self> {
+        let RouteKey { prefix, source } = key.into();
+        match (prefix, source) {
+            (IpNet::V4(_), Some(IpNet::V6(_))) | (IpNet::V6(_), Some(IpNet::V4(_))) => None,
+            _ => Some(Self {
+                prefix: prefix.trunc(),
+                source: source
+                    .filter(|source| source.prefix_len() > 0)
+                    .map(|source| source.trunc()),
+            }),
         }
+    }
+
+    /// Whether the owner can forward by a route to this over `next_hop`.
+    pub(crate) fn is_installable(&self, next_hop: IpAddr, forwarding: Forwarding) -> bool {
+        match self.prefix {
+            IpNet::V4(_) => {
+                (forwarding.v4_via_v6 || next_hop.is_ipv4())
+                    && (forwarding.source_v4 || self.source.is_none())
+            }
+            IpNet::V6(_) => forwarding.source_v6 || self.source.is_none(),
+        }
+    }
+}
+
+impl From<Key> for RouteKey {
+    fn from(key: Key) -> Self {
+        let Key { prefix, source } = key;
+        Self { prefix, source }
     }
 }
 
@@ -42,6 +71,8 @@ pub(crate) struct Route {
     /// Added by the owner's verdict and the import rules; infinite when a rule denies the route.
     pub(crate) penalty: u16,
     pub(crate) next_hop: IpAddr,
+    /// Whether the owner can forward by it; never selected otherwise.
+    pub(crate) installable: bool,
     /// With the link cost; infinite while the link is down.
     pub(crate) metric: u16,
     /// Time from the last update to expiry.
@@ -69,6 +100,11 @@ impl Route {
             cost => reference.saturating_add(cost.max(1)).saturating_add(self.penalty),
         };
         core::mem::replace(&mut self.metric, metric) != metric
+    }
+
+    /// Whether it can carry traffic, feasibility aside.
+    pub(crate) fn is_candidate(&self) -> bool {
+        self.metric != INFINITY && self.installable
     }
 
     /// Half an interval before the end, then a quarter, then an eighth.

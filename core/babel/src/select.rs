@@ -6,7 +6,7 @@
 //! (A.3), yet every network settles on its shortest paths.
 
 use crate::entry::{Entry, NeighbourKey, Selection};
-use crate::{Duration, INFINITY, Instant};
+use crate::{Duration, Instant};
 
 /// How long a slightly better route must stay better.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,11 +24,11 @@ pub(crate) fn choose(entry: &mut Entry, now: Instant) -> Option<NeighbourKey> {
         entry
             .routes
             .get(key)
-            .filter(|r| r.metric != INFINITY && entry.is_feasible(r))
+            .filter(|r| r.is_candidate() && entry.is_feasible(r))
             .map(|r| (r.metric, *key))
     };
     let mut best: Option<(u16, NeighbourKey)> = None;
-    for (key, route) in entry.routes.iter().filter(|(_, r)| r.metric != INFINITY) {
+    for (key, route) in entry.routes.iter().filter(|(_, r)| r.is_candidate()) {
         // Whether it is feasible costs a look-up: only those that would win are asked.
         if best.is_none_or(|best| (route.metric, *key) < best) && entry.is_feasible(route) {
             best = Some((route.metric, *key));
@@ -58,6 +58,7 @@ pub(crate) fn choose(entry: &mut Entry, now: Instant) -> Option<NeighbourKey> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::INFINITY;
     use crate::entry::Route;
     use crate::source::Source;
     use crate::{InterfaceId, RouterId, seqno::Seqno};
@@ -77,6 +78,7 @@ mod tests {
             worse: None,
             penalty: 0,
             next_hop: neighbour(1).1.into(),
+            installable: true,
             metric,
             hold: Duration::from_secs(14),
             expires: Instant::ZERO + Duration::from_secs(14),
@@ -119,6 +121,15 @@ mod tests {
             expires: at(100),
         };
         entry.sources.insert(ORIGIN, source);
+        assert_eq!(choose(&mut entry, at(0)), None);
+    }
+
+    #[test]
+    fn what_cannot_be_forwarded_by_is_never_chosen() {
+        let mut entry = entry(&[(1, route(100, 1)), (2, route(200, 1))]);
+        entry.routes.get_mut(&neighbour(1)).unwrap().installable = false;
+        assert_eq!(choose(&mut entry, at(0)), Some(neighbour(2)));
+        entry.routes.get_mut(&neighbour(2)).unwrap().installable = false;
         assert_eq!(choose(&mut entry, at(0)), None);
     }
 

@@ -20,10 +20,10 @@ use crate::rng::Rng;
 use crate::seqno::Seqno;
 use crate::timer::{Timer, Timers};
 use crate::{
-    Authentication, Authority, Config, Counters, Duration, Event, Instant, InterfaceConfig, InterfaceId,
-    IpNet,
+    Authentication, Authority, Config, Counters, Duration, Event, Forwarding, Instant, InterfaceConfig,
+    InterfaceId,
 };
-use crate::{NeighbourView, RouteView, Standing, TimerReason, Transmit, Verdict};
+use crate::{NeighbourView, RouteKey, RouteView, Standing, TimerReason, Transmit, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A Babel speaker. See the crate documentation for its life cycle.
@@ -140,17 +140,21 @@ impl Speaker {
     }
 
     /// Originates a prefix, or changes the metric of one we originate. It takes precedence over what others
-    /// announce.
-    pub fn announce(&mut self, prefix: IpNet, metric: u16, now: Instant) {
-        let key = Key::new(prefix);
+    /// announce. Nothing happens when prefix and source are of different families.
+    pub fn announce(&mut self, route: impl Into<RouteKey>, metric: u16, now: Instant) {
+        let Some(key) = Key::new(route) else {
+            return;
+        };
         self.table.entry(key).or_insert_with(Entry::new).own = Some(metric);
         self.reselect(key, now);
         self.trigger(key, now);
     }
 
     /// Stops originating a prefix: it is retracted, unless somebody else's route replaces ours.
-    pub fn withdraw(&mut self, prefix: IpNet, now: Instant) {
-        let key = Key::new(prefix);
+    pub fn withdraw(&mut self, route: impl Into<RouteKey>, now: Instant) {
+        let Some(key) = Key::new(route) else {
+            return;
+        };
         if self
             .table
             .get_mut(&key)
@@ -167,11 +171,37 @@ impl Speaker {
     }
 
     /// Asks the interface's neighbours for a prefix (`None`: everything) by a Route Request.
-    pub fn request_route(&mut self, id: InterfaceId, prefix: Option<IpNet>, now: Instant) {
+    pub fn request_route(&mut self, id: InterfaceId, route: Option<impl Into<RouteKey>>, now: Instant) {
+        let wanted = match route.map(Key::new) {
+            None => None,
+            Some(Some(key)) => Some(key),
+            Some(None) => return,
+        };
         let at = self.urgent(now);
         self.enqueue(id, None, at, |queue| {
-            queue.route_requests.insert(prefix.map(Key::new));
+            queue.route_requests.insert(wanted);
         });
+    }
+
+    /// The owner found out what it can forward by: routes are selected anew where that matters.
+    pub fn set_forwarding(&mut self, forwarding: Forwarding, now: Instant) {
+        self.config.forwarding = forwarding;
+        let keys: Vec<Key> = self.table.keys().copied().collect();
+        for key in keys {
+            let mut changed = false;
+            for route in self
+                .table
+                .get_mut(&key)
+                .into_iter()
+                .flat_map(|entry| entry.routes.values_mut())
+            {
+                let installable = key.is_installable(route.next_hop, forwarding);
+                changed |= core::mem::replace(&mut route.installable, installable) != installable;
+            }
+            if changed {
+                self.reselect(key, now);
+            }
+        }
     }
 
     /// Puts every stored route to the authority again, e.g. after a revocation.
@@ -269,9 +299,9 @@ impl Speaker {
         })
     }
 
-    /// The route in use for exactly this prefix; `None` also for prefixes of our own.
-    pub fn selected(&self, prefix: &IpNet) -> Option<RouteView> {
-        let key = Key::new(*prefix);
+    /// The route in use for exactly this prefix and source; `None` also for prefixes of our own.
+    pub fn selected(&self, route: impl Into<RouteKey>) -> Option<RouteView> {
+        let key = Key::new(route)?;
         let entry = self.table.get(&key)?;
         let (neighbour, _) = entry.selected_route()?;
         self.route_view(&key, entry, neighbour)
@@ -285,6 +315,7 @@ impl Speaker {
         let standing = entry.standing(neighbour, link_down);
         Some(RouteView {
             prefix: key.prefix,
+            source: key.source,
             interface: neighbour.0,
             neighbour: neighbour.1,
             next_hop: route.next_hop,

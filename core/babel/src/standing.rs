@@ -17,6 +17,8 @@ pub enum Standing {
     LinkDown,
     /// Its metric with the link cost does not fit into 16 bits.
     TooFar,
+    /// The owner cannot forward by such a route (see [`crate::Forwarding`]).
+    NotInstallable,
     /// Using it could make a loop: it is neither newer than `seqno` nor, at that seqno, better than the
     /// `distance` that we once announced (RFC 8966 section 3.5.1).
     Unfeasible { seqno: u16, distance: u16 },
@@ -35,6 +37,7 @@ impl Standing {
             Self::Filtered => "filtered",
             Self::LinkDown => "link-down",
             Self::TooFar => "too-far",
+            Self::NotInstallable => "not-installable",
             Self::Unfeasible { .. } => "unfeasible",
             Self::Waiting { .. } => "waiting",
             Self::WorseMetric { .. } => "worse-metric",
@@ -51,6 +54,7 @@ impl core::fmt::Display for Standing {
             Self::Filtered => f.write_str("denied by an import rule"),
             Self::LinkDown => f.write_str("the link to the neighbour is down"),
             Self::TooFar => write!(f, "its metric is beyond {}", INFINITY - 1),
+            Self::NotInstallable => f.write_str("this system cannot forward by such a route"),
             Self::Unfeasible { seqno, distance } => write!(
                 f,
                 "could make a loop: not newer than seqno {seqno}, nor announced with less than {distance}"
@@ -79,6 +83,9 @@ impl Entry {
         };
         if route.is_denied() {
             return Standing::Filtered;
+        }
+        if !route.installable {
+            return Standing::NotInstallable;
         }
         if link_down {
             return Standing::LinkDown;

@@ -30,6 +30,58 @@ impl core::fmt::Debug for RouterId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceId(pub u32);
 
+/// What a route is about: packets to `prefix` and, when there is a `source`, only those that come from it
+/// (RFC 9079). Both must be of one family. A source of length 0 is none, and host bits are cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteKey {
+    pub prefix: IpNet,
+    pub source: Option<IpNet>,
+}
+
+impl From<IpNet> for RouteKey {
+    fn from(prefix: IpNet) -> Self {
+        Self { prefix, source: None }
+    }
+}
+
+impl From<&IpNet> for RouteKey {
+    fn from(prefix: &IpNet) -> Self {
+        (*prefix).into()
+    }
+}
+
+impl core::fmt::Display for RouteKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.source {
+            None => write!(f, "{}", self.prefix),
+            Some(source) => write!(f, "{} from {source}", self.prefix),
+        }
+    }
+}
+
+/// What the owner can forward by. Routes of other kinds are kept and shown, but never selected (RFC 9229
+/// section 2.2), so neighbours do not send us traffic that we would drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    /// IPv4 routes with an IPv6 next hop (RFC 9229).
+    pub v4_via_v6: bool,
+    /// Source-specific IPv4 routes (RFC 9079).
+    pub source_v4: bool,
+    /// Source-specific IPv6 routes.
+    pub source_v6: bool,
+}
+
+impl Default for Forwarding {
+    /// Everything.
+    fn default() -> Self {
+        Self {
+            v4_via_v6: true,
+            source_v4: true,
+            source_v6: true,
+        }
+    }
+}
+
 /// How the cost of a link follows from the Hellos received (RFC 8966 appendix A.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CostModel {
@@ -51,8 +103,11 @@ pub struct InterfaceConfig {
     pub update_interval: Duration,
     /// Our address on the interface; source of our packets and IPv6 next hop.
     pub link_local: Ipv6Addr,
-    /// Our IPv4 address on it: the next hop of IPv4 routes. Without one, IPv4 routes are not announced on it.
+    /// Our IPv4 address on it: the next hop of IPv4 routes.
     pub ipv4: Option<Ipv4Addr>,
+    /// Without an IPv4 address, IPv4 routes are announced with our IPv6 address as the next hop (RFC 9229);
+    /// when this is `false` too, they are not announced on it.
+    pub v4_via_v6: bool,
     /// MTU of the interface in octets; packets stay 48 octets below it (RFC 8966 section 4).
     pub mtu: u16,
     /// Routes are not announced back to the interface they are used over (RFC 8966 section 3.7.4). For
@@ -97,6 +152,7 @@ pub struct Config {
     /// Seeds the jitter of timers.
     pub seed: u64,
     pub limits: Limits,
+    pub forwarding: Forwarding,
 }
 
 /// Bounds on what neighbours can make us store.
@@ -127,6 +183,8 @@ pub struct UpdateInfo {
     pub interface: InterfaceId,
     pub neighbour: Ipv6Addr,
     pub prefix: IpNet,
+    /// Of a source-specific route (RFC 9079).
+    pub source: Option<IpNet>,
     pub router_id: RouterId,
     pub seqno: u16,
     /// As received, before the link cost is added; [`INFINITY`] never reaches the authority.
@@ -178,6 +236,7 @@ pub struct Transmit {
 pub enum Target {
     Via {
         interface: InterfaceId,
+        /// May be IPv6 for an IPv4 prefix (RFC 9229).
         next_hop: IpAddr,
         metric: u16,
         router_id: RouterId,
@@ -191,10 +250,14 @@ pub enum Target {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Install, replace or remove the route to `prefix`. Not emitted for prefixes we originate ourselves, except
+    /// Install, replace or remove the route to `prefix`, for packets from `source` only if there is one. Not emitted for prefixes we originate ourselves, except
     /// that [`Target::Gone`] follows when a prefix with a route becomes ours. A mere change of metric or seqno
     /// is no event: those in `target` are of the moment, [`crate::Speaker::selected`] has the present ones.
-    RouteChanged { prefix: IpNet, target: Target },
+    RouteChanged {
+        prefix: IpNet,
+        source: Option<IpNet>,
+        target: Target,
+    },
     NeighbourUp {
         interface: InterfaceId,
         address: Ipv6Addr,
@@ -226,8 +289,11 @@ pub enum TimerReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteView {
     pub prefix: IpNet,
+    /// Only packets from here take it (RFC 9079).
+    pub source: Option<IpNet>,
     pub interface: InterfaceId,
     pub neighbour: Ipv6Addr,
+    /// IPv6 also for an IPv4 prefix, when the neighbour says so (RFC 9229).
     pub next_hop: IpAddr,
     pub router_id: RouterId,
     pub seqno: u16,

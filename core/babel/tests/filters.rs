@@ -151,7 +151,7 @@ fn what_a_rule_adds_moves_traffic_to_another_path() {
         Some(2),
         "596 by the direct link, 692 round the other way"
     );
-    let metric = net.speaker(1).selected(&prefix(2)).unwrap().metric;
+    let metric = net.speaker(1).selected(prefix(2)).unwrap().metric;
     assert_eq!(metric, 596);
 }
 

@@ -22,7 +22,7 @@ fn two_neighbours_exchange_routes_at_once() {
     let mut net = Net::started(2, &line(2), 1);
     let took = net.run_until(SECOND, Net::is_converged).unwrap();
     assert!(took < Duration::from_millis(150), "{took:?}");
-    let route = net.speaker(0).selected(&prefix(1)).unwrap();
+    let route = net.speaker(0).selected(prefix(1)).unwrap();
     assert_eq!((route.metric, route.reference_metric), (96, 0));
     assert_eq!(net.speaker(0).neighbours().next().unwrap().cost, 96);
 }
@@ -255,6 +255,7 @@ fn a_full_table_of_requests_or_neighbours_is_survived() {
             prefixes_per_neighbour: 2,
             pending_requests: 1,
         },
+        forwarding: Forwarding::default(),
     };
     let mut speaker = Speaker::new(config, Instant::ZERO);
     let id = InterfaceId(1);
@@ -265,6 +266,7 @@ fn a_full_table_of_requests_or_neighbours_is_survived() {
         update_interval: SECOND * 4,
         link_local: net::address(0),
         ipv4: None,
+        v4_via_v6: false,
         mtu: 0,
         split_horizon: false,
         point_to_point: false,
@@ -278,6 +280,7 @@ fn a_full_table_of_requests_or_neighbours_is_survived() {
         for prefix in 0..5 {
             builder.update(&wire::Update {
                 prefix: Some(numbered(n as u16 * 10 + prefix)),
+                source: None,
                 interval: wire::Centis(400),
                 seqno: 1,
                 metric: 10,

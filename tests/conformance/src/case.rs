@@ -1,6 +1,6 @@
 //! The format of a case.
 
-use osier_babel::IpNet;
+use osier_babel::{Forwarding, IpNet, RouteKey};
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -43,6 +43,36 @@ pub struct SpeakerConfig {
     pub seed: u64,
     pub neighbours_per_interface: Option<usize>,
     pub prefixes_per_neighbour: Option<usize>,
+    pub forwarding: ForwardingSpec,
+}
+
+/// What the owner can forward by.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ForwardingSpec {
+    pub v4_via_v6: bool,
+    pub source_v4: bool,
+    pub source_v6: bool,
+}
+
+impl Default for ForwardingSpec {
+    fn default() -> Self {
+        Self {
+            v4_via_v6: true,
+            source_v4: true,
+            source_v6: true,
+        }
+    }
+}
+
+impl From<ForwardingSpec> for Forwarding {
+    fn from(spec: ForwardingSpec) -> Self {
+        Self {
+            v4_via_v6: spec.v4_via_v6,
+            source_v4: spec.source_v4,
+            source_v6: spec.source_v6,
+        }
+    }
 }
 
 impl Default for SpeakerConfig {
@@ -54,6 +84,7 @@ impl Default for SpeakerConfig {
             seed: 1,
             neighbours_per_interface: None,
             prefixes_per_neighbour: None,
+            forwarding: ForwardingSpec::default(),
         }
     }
 }
@@ -73,10 +104,10 @@ pub enum Action {
     Interface(InterfaceSpec),
     RemoveInterface(u32),
     Announce {
-        prefix: IpNet,
+        prefix: RouteSpec,
         metric: u16,
     },
-    Withdraw(IpNet),
+    Withdraw(RouteSpec),
     LinkUsable {
         interface: u32,
         usable: bool,
@@ -93,7 +124,7 @@ pub enum Action {
     RetractAll {},
     RequestRoute {
         interface: u32,
-        prefix: Option<IpNet>,
+        prefix: Option<RouteSpec>,
     },
     /// From now on this router-id's updates are refused, also those known.
     Refuse(String),
@@ -109,8 +140,31 @@ pub enum Action {
     Routes {},
     /// Records the neighbour table.
     Neighbours {},
+    /// The owner finds out what it can forward by.
+    Forwarding(ForwardingSpec),
     /// Nothing; the time passes.
     Wait {},
+}
+
+/// `PREFIX`, or `PREFIX from SOURCE` for a source-specific route.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RouteSpec(pub RouteKey);
+
+impl TryFrom<String> for RouteSpec {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let net = |text: &str| {
+            text.parse::<IpNet>()
+                .map_err(|error| format!("{text:?}: {error}"))
+        };
+        let (prefix, source) = match text.split_once(" from ") {
+            None => (net(&text)?, None),
+            Some((prefix, source)) => (net(prefix)?, Some(net(source)?)),
+        };
+        Ok(Self(RouteKey { prefix, source }))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -124,6 +178,7 @@ pub struct InterfaceSpec {
     pub update_ms: u64,
     pub link_local: Ipv6Addr,
     pub ipv4: Option<Ipv4Addr>,
+    pub v4_via_v6: bool,
     pub mtu: u16,
     pub split_horizon: bool,
     pub point_to_point: bool,
@@ -139,6 +194,7 @@ impl Default for InterfaceSpec {
             update_ms: 16_000,
             link_local: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1),
             ipv4: None,
+            v4_via_v6: false,
             mtu: 1500,
             split_horizon: false,
             point_to_point: false,
@@ -204,7 +260,7 @@ pub enum TlvSpec {
         interval: u16,
     },
     Update {
-        prefix: Option<IpNet>,
+        prefix: Option<RouteSpec>,
         router_id: Option<String>,
         #[serde(default)]
         seqno: u16,
@@ -214,10 +270,10 @@ pub enum TlvSpec {
         next_hop: Option<IpAddr>,
     },
     RouteRequest {
-        prefix: Option<IpNet>,
+        prefix: Option<RouteSpec>,
     },
     SeqnoRequest {
-        prefix: IpNet,
+        prefix: RouteSpec,
         router_id: String,
         seqno: u16,
         hops: u8,

@@ -4,7 +4,8 @@ use crate::case::{Action, Case, Kind, NeighbourSpec, PacketSpec, TlvSpec};
 use osier_babel::wire::{self, Builder, Centis, HEADER, Tlv};
 use osier_babel::{
     Authority, Config, CostModel, Destination, Duration, Event, INFINITY, Instant, InterfaceConfig,
-    InterfaceId, Limits, MULTICAST, RouterId, Speaker, Target, Transmit, UpdateInfo, Verdict,
+    InterfaceId, IpNet, Limits, MULTICAST, RouteKey, RouterId, Speaker, Standing, Target, Transmit,
+    UpdateInfo, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -70,6 +71,7 @@ impl<'a> Bench<'a> {
             seqno: case.speaker.seqno,
             seed: case.speaker.seed,
             limits,
+            forwarding: case.speaker.forwarding.into(),
         };
         Ok(Self {
             case,
@@ -167,6 +169,7 @@ impl<'a> Bench<'a> {
                     update_interval: Duration::from_millis(spec.update_ms),
                     link_local: spec.link_local,
                     ipv4: spec.ipv4,
+                    v4_via_v6: spec.v4_via_v6,
                     mtu: spec.mtu,
                     split_horizon: spec.split_horizon,
                     point_to_point: spec.point_to_point,
@@ -175,8 +178,8 @@ impl<'a> Bench<'a> {
                 speaker.add_interface(InterfaceId(spec.id), config, now);
             }
             Action::RemoveInterface(id) => speaker.remove_interface(InterfaceId(*id), now),
-            Action::Announce { prefix, metric } => speaker.announce(*prefix, *metric, now),
-            Action::Withdraw(prefix) => speaker.withdraw(*prefix, now),
+            Action::Announce { prefix, metric } => speaker.announce(prefix.0, *metric, now),
+            Action::Withdraw(prefix) => speaker.withdraw(prefix.0, now),
             Action::LinkUsable { interface, usable } => {
                 speaker.set_link_usable(InterfaceId(*interface), *usable, now);
             }
@@ -187,8 +190,9 @@ impl<'a> Bench<'a> {
             Action::Penalty(penalty) => speaker.set_announce_penalty(*penalty, now),
             Action::RetractAll {} => speaker.retract_all(now),
             Action::RequestRoute { interface, prefix } => {
-                speaker.request_route(InterfaceId(*interface), *prefix, now);
+                speaker.request_route(InterfaceId(*interface), prefix.map(|route| route.0), now);
             }
+            Action::Forwarding(spec) => speaker.set_forwarding((*spec).into(), now),
             Action::Refuse(id) => {
                 self.refused.0.push(router_id(id)?);
                 speaker.reauthorise(&mut self.refused, now);
@@ -298,12 +302,13 @@ impl<'a> Bench<'a> {
             .map(|r| {
                 let marks = match (r.selected, r.feasible) {
                     (true, _) => "selected",
+                    (false, _) if r.standing == Standing::NotInstallable => "not installable",
                     (false, true) => "feasible",
                     (false, false) => "unfeasible",
                 };
                 format!(
                     "route  {} from {} on {} origin {} seqno {} metric {} ({}) via {} {marks}",
-                    r.prefix,
+                    describe_route(Some(r.prefix), r.source),
                     r.neighbour,
                     r.interface.0,
                     r.router_id,
@@ -385,21 +390,23 @@ fn encode(tlv: &TlvSpec, from: Ipv6Addr) -> Result<Vec<u8>, String> {
             interval,
             next_hop,
         } => builder.update(&wire::Update {
-            prefix: *prefix,
+            prefix: prefix.map(|route| route.0.prefix),
+            source: prefix.and_then(|route| route.0.source),
             interval: Centis(*interval),
             seqno: *seqno,
             metric: *metric,
             router_id: id.as_deref().map(router_id).transpose()?,
             next_hop: *next_hop,
         }),
-        TlvSpec::RouteRequest { prefix } => builder.route_request(*prefix),
+        TlvSpec::RouteRequest { prefix } => builder.route_request(prefix.map(|route| route.0)),
         TlvSpec::SeqnoRequest {
             prefix,
             router_id: id,
             seqno,
             hops,
         } => builder.seqno_request(&wire::SeqnoRequest {
-            prefix: *prefix,
+            prefix: prefix.0.prefix,
+            source: prefix.0.source,
             seqno: *seqno,
             hop_count: *hops,
             router_id: router_id(id)?,
@@ -476,9 +483,7 @@ fn describe(tlv: &Tlv) -> String {
             format!("IHU {address} cost {} interval {}", metric(*rx_cost), interval.0)
         }
         Tlv::Update(update) => {
-            let prefix = update
-                .prefix
-                .map_or("everything".to_owned(), |prefix| prefix.to_string());
+            let prefix = describe_route(update.prefix, update.source);
             let id = update.router_id.map_or("none".to_owned(), |id| id.to_string());
             if update.is_retraction() {
                 return format!("Retraction {prefix} origin {id}");
@@ -491,22 +496,30 @@ fn describe(tlv: &Tlv) -> String {
                 update.seqno, update.metric, update.interval.0
             )
         }
-        Tlv::RouteRequest { prefix } => {
-            format!(
-                "Route Request {}",
-                prefix.map_or("everything".to_owned(), |prefix| prefix.to_string())
-            )
-        }
+        Tlv::RouteRequest { prefix, source } => format!("Route Request {}", describe_route(*prefix, *source)),
         Tlv::SeqnoRequest(request) => format!(
             "Seqno Request {} origin {} seqno {} hops {}",
-            request.prefix, request.router_id, request.seqno, request.hop_count
+            describe_route(Some(request.prefix), request.source),
+            request.router_id,
+            request.seqno,
+            request.hop_count
         ),
     }
 }
 
+fn describe_route(prefix: Option<IpNet>, source: Option<IpNet>) -> String {
+    prefix.map_or("everything".to_owned(), |prefix| {
+        RouteKey { prefix, source }.to_string()
+    })
+}
+
 fn describe_event(event: &Event) -> String {
     match event {
-        Event::RouteChanged { prefix, target } => match target {
+        Event::RouteChanged {
+            prefix,
+            source,
+            target,
+        } => match target {
             Target::Via {
                 interface,
                 next_hop,
@@ -514,13 +527,14 @@ fn describe_event(event: &Event) -> String {
                 router_id,
                 seqno,
             } => {
+                let route = describe_route(Some(*prefix), *source);
                 format!(
-                    "{prefix} via {next_hop} on {} metric {metric} origin {router_id} seqno {seqno}",
+                    "{route} via {next_hop} on {} metric {metric} origin {router_id} seqno {seqno}",
                     interface.0
                 )
             }
-            Target::Unreachable => format!("{prefix} unreachable"),
-            Target::Gone => format!("{prefix} gone"),
+            Target::Unreachable => format!("{} unreachable", describe_route(Some(*prefix), *source)),
+            Target::Gone => format!("{} gone", describe_route(Some(*prefix), *source)),
         },
         Event::NeighbourUp { interface, address } => format!("neighbour {address} on {} up", interface.0),
         Event::NeighbourDown { interface, address } => format!("neighbour {address} on {} down", interface.0),

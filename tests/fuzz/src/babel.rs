@@ -6,8 +6,8 @@ use crate::{
 };
 use core::net::Ipv6Addr;
 use osier_babel::{
-    AcceptAll, Config, CostModel, Destination, Duration, Instant, InterfaceConfig, InterfaceId, Limits,
-    MULTICAST, Speaker,
+    AcceptAll, Config, CostModel, Destination, Duration, Forwarding, Instant, InterfaceConfig, InterfaceId,
+    Limits, MULTICAST, Speaker,
 };
 
 const START: Instant = Instant::from_micros(1_000_000);
@@ -32,6 +32,7 @@ fn new_speaker(node: u8, now: Instant) -> Speaker {
             seqno: 1,
             seed: node.into(),
             limits: LIMITS,
+            forwarding: Forwarding::default(),
         },
         now,
     );
@@ -42,6 +43,7 @@ fn new_speaker(node: u8, now: Instant) -> Speaker {
         update_interval: Duration::from_secs(16),
         link_local: link_local(node),
         ipv4: None,
+        v4_via_v6: true,
         mtu: 1280,
         split_horizon: true,
         point_to_point: node == 1,

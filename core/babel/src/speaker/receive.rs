@@ -5,7 +5,7 @@ use crate::neighbour::Continuity;
 use crate::output::MAX_WAITING;
 use crate::seqno::Seqno;
 use crate::wire::{self, Centis, Tlv};
-use crate::{Authority, Duration, Instant, InterfaceId, entry::Key};
+use crate::{Authority, Duration, Instant, InterfaceId, RouteKey, entry::Key};
 use core::net::{IpAddr, Ipv6Addr};
 
 /// A new neighbour's first Hellos are each answered by an IHU: one of those may get lost.
@@ -68,10 +68,15 @@ impl Speaker {
                 Tlv::AckRequest { opaque, interval } => self.ack_request(id, src, opaque, interval, now),
                 Tlv::Ack { opaque } => self.acknowledged(id, src, opaque, now),
                 Tlv::Update(update) => self.update((id, src), &update, authority, now),
-                Tlv::RouteRequest { prefix: None } => self.dump_to(id, src, now),
-                Tlv::RouteRequest { prefix: Some(prefix) } => {
-                    let at = self.urgent(now);
-                    self.answer((id, src), Key::new(prefix), at);
+                Tlv::RouteRequest { prefix: None, .. } => self.dump_to(id, src, now),
+                Tlv::RouteRequest {
+                    prefix: Some(prefix),
+                    source,
+                } => {
+                    if let Some(key) = Key::new(RouteKey { prefix, source }) {
+                        let at = self.urgent(now);
+                        self.answer((id, src), key, at);
+                    }
                 }
                 Tlv::SeqnoRequest(request) => self.seqno_request((id, src), &request, now),
             }

@@ -10,7 +10,7 @@ use crate::output::MAX_WAITING;
 use crate::select::clearly_better;
 use crate::seqno::Seqno;
 use crate::timer::Timer;
-use crate::{Duration, Event, INFINITY, Instant, RouterId, wire};
+use crate::{Duration, Event, INFINITY, Instant, RouteKey, RouterId, wire};
 use std::collections::BTreeSet;
 
 /// Hop count of our own requests.
@@ -226,7 +226,10 @@ impl Speaker {
 
     /// Somebody asks for a newer seqno (3.8.1.2).
     pub(super) fn seqno_request(&mut self, from: NeighbourKey, asked: &wire::SeqnoRequest, now: Instant) {
-        let key = Key::new(asked.prefix);
+        let (prefix, source) = (asked.prefix, asked.source);
+        let Some(key) = Key::new(RouteKey { prefix, source }) else {
+            return;
+        };
         let own = (self.config.router_id, self.seqno);
         let (router_id, seqno) = (asked.router_id, Seqno(asked.seqno));
         let Some(entry) = self.table.get_mut(&key) else {
@@ -311,7 +314,7 @@ impl Entry {
         let mut routes: Vec<_> = self
             .routes
             .iter()
-            .filter(|(_, route)| route.metric != INFINITY && !self.is_feasible(route))
+            .filter(|(_, route)| route.is_candidate() && !self.is_feasible(route))
             .map(|(from, route)| (route.router_id, route.metric, *from))
             .collect();
         routes.sort_unstable();
@@ -347,7 +350,7 @@ impl Entry {
                 **from != current
                     && (clearly_better(route.metric, used.metric) || (patient && route.metric < used.metric))
             })
-            .filter(|(_, route)| !self.is_feasible(route))
+            .filter(|(_, route)| route.installable && !self.is_feasible(route))
             .min_by_key(|(from, route)| (route.metric, **from));
         if let Some((from, route)) = better {
             wanted.extend(

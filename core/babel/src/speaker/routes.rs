@@ -7,7 +7,9 @@ use crate::seqno::Seqno;
 use crate::source::Source;
 use crate::timer::Timer;
 use crate::wire::Update;
-use crate::{Authority, Duration, Event, INFINITY, Instant, IpNet, RouterId, Target, UpdateInfo, select};
+use crate::{
+    Authority, Duration, Event, INFINITY, Instant, IpNet, RouteKey, RouterId, Target, UpdateInfo, select,
+};
 use core::net::IpAddr;
 use std::collections::BTreeSet;
 
@@ -42,14 +44,18 @@ impl Speaker {
                 .for_each(|key| self.drop_route(key, from, now));
             return;
         };
-        let key = Key::new(prefix);
+        let source = update.source;
+        let Some(key) = Key::new(RouteKey { prefix, source }) else {
+            self.counters.ignored_tlvs += 1;
+            return;
+        };
         // The parser lets no finite update pass without either.
         let (false, Some(router_id), Some(next_hop)) =
             (update.is_retraction(), update.router_id, update.next_hop)
         else {
             return self.drop_route(key, from, now);
         };
-        if is_martian(&prefix) {
+        if is_martian(&prefix) || source.is_some_and(|source| is_martian(&source)) {
             self.counters.ignored_tlvs += 1;
             return;
         }
@@ -61,6 +67,7 @@ impl Speaker {
             interface: from.0,
             neighbour: from.1,
             prefix: key.prefix,
+            source: key.source,
             router_id,
             seqno: update.seqno,
             metric: update.metric,
@@ -73,7 +80,7 @@ impl Speaker {
             interface: from.0,
             neighbour: Some(from.1),
             prefix: key.prefix,
-            source: None,
+            source: key.source,
             router_id,
         });
         self.counters.filtered_updates += u64::from(by_rule == INFINITY);
@@ -137,6 +144,7 @@ impl Speaker {
                     worse: None,
                     penalty: offer.penalty,
                     next_hop: offer.next_hop,
+                    installable: key.is_installable(offer.next_hop, self.config.forwarding),
                     metric: INFINITY,
                     hold: offer.hold,
                     expires: now + offer.hold,
@@ -171,6 +179,7 @@ impl Speaker {
                 interface: from.0,
                 neighbour: from.1,
                 prefix: key.prefix,
+                source: key.source,
                 router_id: route.router_id,
                 seqno: seqno.0,
                 metric,
@@ -179,7 +188,7 @@ impl Speaker {
                 interface: from.0,
                 neighbour: Some(from.1),
                 prefix: key.prefix,
-                source: None,
+                source: key.source,
                 router_id: route.router_id,
             });
             match penalty_of(verdict).map(|penalty| penalty.saturating_add(by_rule)) {
@@ -247,6 +256,7 @@ impl Speaker {
                 self.counters.route_changes += 1;
                 self.events.push_back(Event::RouteChanged {
                     prefix: key.prefix,
+                    source: key.source,
                     target,
                 });
             }

@@ -14,7 +14,7 @@ use crate::seqno::Seqno;
 use crate::source::Source;
 use crate::timer::Timer;
 use crate::wire::{self, Builder, Centis};
-use crate::{Duration, INFINITY, Instant, InterfaceConfig, InterfaceId, IpNet, RouterId};
+use crate::{Duration, INFINITY, Instant, InterfaceConfig, InterfaceId, IpNet, RouteKey, RouterId};
 use core::net::{IpAddr, Ipv6Addr};
 use core::ops::Bound;
 use std::collections::BTreeSet;
@@ -31,7 +31,7 @@ const BLIND_COPIES: u8 = 2;
 const GIVE_UP: Duration = Duration::from_secs(1);
 const MAX_GIVE_UPS: u8 = 4;
 /// Room that a packet should still have for an update when its acknowledgment is asked for.
-const ROOM: usize = 64;
+const ROOM: usize = 96;
 
 /// What an interface is to hear about a prefix; nothing finite when there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,8 +49,7 @@ impl Speaker {
         id: InterfaceId,
         config: &InterfaceConfig,
     ) -> Option<Announcement> {
-        // Without an IPv4 address on the link nobody could use an IPv4 route over it.
-        if self.stopping || (matches!(key.prefix, IpNet::V4(_)) && config.ipv4.is_none()) {
+        if self.stopping || next_hop(&key.prefix, config).is_none() {
             return None;
         }
         let (router_id, seqno, metric) = match &entry.selected {
@@ -68,7 +67,7 @@ impl Speaker {
             interface: id,
             neighbour: None,
             prefix: key.prefix,
-            source: None,
+            source: key.source,
             router_id,
         });
         let metric = metric.saturating_add(self.penalty).saturating_add(by_rule);
@@ -173,6 +172,7 @@ impl Speaker {
             let mut builder = Builder::new(interface.packet_limit(), interface.config.link_local);
             builder.update(&wire::Update {
                 prefix: None,
+                source: None,
                 interval: interface.update_interval(),
                 seqno: self.seqno.0,
                 metric: INFINITY,
@@ -241,13 +241,14 @@ impl Speaker {
             .acks
             .iter()
             .for_each(|opaque| writer.put(|builder| builder.ack(*opaque)));
-        for prefix in &queue.route_requests {
-            writer.put(|builder| builder.route_request(prefix.map(|key| key.prefix)));
+        for key in &queue.route_requests {
+            writer.put(|builder| builder.route_request(key.map(RouteKey::from)));
         }
         for ((key, router_id), (seqno, hop_count)) in &queue.seqno_requests {
-            let (prefix, router_id) = (key.prefix, *router_id);
+            let router_id = *router_id;
             let request = wire::SeqnoRequest {
-                prefix,
+                prefix: key.prefix,
+                source: key.source,
                 seqno: seqno.0,
                 hop_count: *hop_count,
                 router_id,
@@ -306,7 +307,7 @@ impl Speaker {
         let repeat = triggered && listeners.len() > MAX_ACKERS && copies + 1 < BLIND_COPIES;
 
         let lifetime = SOURCE_LIFETIME.max(longest_interval(&self.interfaces) * 4);
-        let (interval, ipv4) = (interface.update_interval(), interface.config.ipv4);
+        let interval = interface.update_interval();
         let own = self.config.router_id;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -315,13 +316,12 @@ impl Speaker {
         for (announcement, key) in portion {
             let update = wire::Update {
                 prefix: Some(key.prefix),
+                source: key.source,
                 interval,
                 seqno: announcement.map_or(self.seqno.0, |a| a.seqno),
                 metric: announcement.map_or(INFINITY, |a| a.metric),
                 router_id: Some(announcement.map_or(own, |a| a.router_id)),
-                next_hop: ipv4
-                    .filter(|_| matches!(key.prefix, IpNet::V4(_)))
-                    .map(IpAddr::V4),
+                next_hop: next_hop(&key.prefix, &interface.config),
             };
             let opaque = writer.update(&update, ask, &mut interface.output);
             if packets.last().is_none_or(|(last, _)| Some(*last) != opaque) {
@@ -511,6 +511,15 @@ impl Speaker {
         self.enqueue(id, destination, at, |queue| {
             keys.iter().for_each(|(key, _)| queue.add_update(*key, copies));
         });
+    }
+}
+
+/// Our address as the next hop of a prefix; none when the link has no address that would do.
+fn next_hop(prefix: &IpNet, config: &InterfaceConfig) -> Option<IpAddr> {
+    match (prefix, config.ipv4) {
+        (IpNet::V4(_), Some(address)) => Some(address.into()),
+        (IpNet::V4(_), None) if !config.v4_via_v6 => None,
+        _ => Some(config.link_local.into()),
     }
 }
 

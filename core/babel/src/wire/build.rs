@@ -1,8 +1,8 @@
 //! Writing packets.
 
 use super::{Centis, FLAG_PREFIX, FLAG_ROUTER_ID, FLAG_UNICAST, HEADER, MAGIC, VERSION};
-use super::{SeqnoRequest, Update, ae, kind};
-use crate::{IpNet, RouterId};
+use super::{SeqnoRequest, Update, ae, kind, sub};
+use crate::{IpNet, RouteKey, RouterId};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One packet under construction. Each method appends one TLV (an Update with the Router-Id and Next Hop TLVs
@@ -15,6 +15,7 @@ pub struct Builder {
     next_hop_v4: Option<Ipv4Addr>,
     next_hop_v6: Ipv6Addr,
     default_v4: Option<[u8; 4]>,
+    default_v4_via_v6: Option<[u8; 4]>,
     default_v6: Option<[u8; 16]>,
 }
 
@@ -28,6 +29,7 @@ impl Builder {
             next_hop_v4: None,
             next_hop_v6: source,
             default_v4: None,
+            default_v4_via_v6: None,
             default_v6: None,
         }
     }
@@ -83,12 +85,15 @@ impl Builder {
         self.tlv(kind::IHU, &[&fixed, &octets])
     }
 
-    pub fn route_request(&mut self, prefix: Option<IpNet>) -> bool {
-        match prefix {
+    /// Asks for a prefix with its source, or for everything. IPv4 is asked for by AE 1 whatever the next hop
+    /// may be (RFC 9229 section 2.3).
+    pub fn route_request(&mut self, route: Option<RouteKey>) -> bool {
+        match route {
             None => self.tlv(kind::ROUTE_REQUEST, &[&[ae::WILDCARD, 0]]),
-            Some(prefix) => {
+            Some(RouteKey { prefix, source }) => {
                 let (encoding, octets) = encode_prefix(&prefix);
-                self.tlv(kind::ROUTE_REQUEST, &[&[encoding, prefix.prefix_len()], &octets])
+                let fixed = [encoding, prefix.prefix_len()];
+                self.tlv(kind::ROUTE_REQUEST, &[&fixed, &octets, &encode_source(source)])
             }
         }
     }
@@ -103,6 +108,7 @@ impl Builder {
                 &[request.hop_count, 0],
                 &request.router_id.0,
                 &octets,
+                &encode_source(request.source),
             ],
         )
     }
@@ -118,7 +124,8 @@ impl Builder {
     }
 
     /// Appends an Update. A router-id is always sent before a retraction too: some daemons ignore a
-    /// retraction without one. A retraction may leave out the next hop.
+    /// retraction without one. A retraction may leave out the next hop; with an IPv6 one an IPv4 prefix is
+    /// encoded as RFC 9229 says.
     pub fn update(&mut self, update: &Update) -> bool {
         let start = self.buf.len();
         let saved = (self.router_id, self.next_hop_v4, self.next_hop_v6);
@@ -159,11 +166,16 @@ impl Builder {
                 (encoding, prefix.prefix_len(), octets)
             }
         };
+        let encoding = match (encoding, next_hop) {
+            (ae::IPV4, Some(IpAddr::V6(_))) => ae::V4_VIA_V6,
+            _ => encoding,
+        };
         // Prefixes come sorted, so the best default prefix is always the one just sent.
-        let omitted = match prefix {
-            None => 0,
-            Some(IpNet::V4(_)) => common(self.default_v4.as_ref().map(|d| &d[..]), &octets),
-            Some(IpNet::V6(_)) => common(self.default_v6.as_ref().map(|d| &d[..]), &octets),
+        let omitted = match encoding {
+            ae::IPV4 => common(self.default_v4.as_ref().map(|d| &d[..]), &octets),
+            ae::V4_VIA_V6 => common(self.default_v4_via_v6.as_ref().map(|d| &d[..]), &octets),
+            ae::IPV6 => common(self.default_v6.as_ref().map(|d| &d[..]), &octets),
+            _ => 0,
         };
         if prefix.is_some() {
             flags |= FLAG_PREFIX;
@@ -176,11 +188,16 @@ impl Builder {
             metric.to_be_bytes(),
         ]
         .concat();
-        if !self.tlv(kind::UPDATE, &[&fixed, &numbers, &octets[omitted..]]) {
+        // A wildcard covers every source (RFC 9079 section 5.2).
+        let source = encode_source(update.source.filter(|_| prefix.is_some()));
+        if !self.tlv(kind::UPDATE, &[&fixed, &numbers, &octets[omitted..], &source]) {
             return false;
         }
         match prefix {
             None => {}
+            Some(IpNet::V4(net)) if encoding == ae::V4_VIA_V6 => {
+                self.default_v4_via_v6 = Some(net.addr().octets());
+            }
             Some(IpNet::V4(net)) => self.default_v4 = Some(net.addr().octets()),
             Some(IpNet::V6(net)) => self.default_v6 = Some(net.addr().octets()),
         }
@@ -229,6 +246,17 @@ fn encode_prefix(prefix: &IpNet) -> (u8, Vec<u8>) {
         IpNet::V4(net) => (ae::IPV4, net.addr().octets()[..significant].to_vec()),
         IpNet::V6(net) => (ae::IPV6, net.addr().octets()[..significant].to_vec()),
     }
+}
+
+/// The Source Prefix sub-TLV (RFC 9079 section 7). A length of 0 must not be said: it means none.
+fn encode_source(source: Option<IpNet>) -> Vec<u8> {
+    let Some(source) = source.filter(|source| source.prefix_len() > 0) else {
+        return Vec::new();
+    };
+    let (_, octets) = encode_prefix(&source);
+    // At most 17.
+    let length = u8::try_from(1 + octets.len()).unwrap_or(u8::MAX);
+    [&[sub::SOURCE_PREFIX, length, source.prefix_len()], &octets[..]].concat()
 }
 
 fn holds_router_id(prefix: &IpNet, id: RouterId) -> bool {

@@ -45,6 +45,15 @@ pub(crate) mod ae {
     pub(crate) const IPV4: u8 = 1;
     pub(crate) const IPV6: u8 = 2;
     pub(crate) const LINK_LOCAL: u8 = 3;
+    /// An IPv4 prefix whose next hop is IPv6 (RFC 9229 section 4).
+    pub(crate) const V4_VIA_V6: u8 = 4;
+}
+
+/// Sub-TLV types.
+pub(crate) mod sub {
+    pub(crate) const PAD1: u8 = 0;
+    /// RFC 9079 section 7.
+    pub(crate) const SOURCE_PREFIX: u8 = 128;
 }
 
 /// Flag of a Hello: it counts among the unicast Hellos (section 4.6.5).
@@ -98,9 +107,10 @@ pub enum Tlv {
         interval: Centis,
     },
     Update(Update),
-    /// Without a prefix: everything.
+    /// Without a prefix: everything, from whatever source.
     RouteRequest {
         prefix: Option<IpNet>,
+        source: Option<IpNet>,
     },
     SeqnoRequest(SeqnoRequest),
 }
@@ -109,12 +119,14 @@ pub enum Tlv {
 pub struct Update {
     /// `None` only in a retraction: everything the sender announced on this link.
     pub prefix: Option<IpNet>,
+    /// Of a source-specific route (RFC 9079): of the family of `prefix` and longer than 0.
+    pub source: Option<IpNet>,
     pub interval: Centis,
     pub seqno: u16,
     pub metric: u16,
     /// Always there unless the metric is infinite.
     pub router_id: Option<RouterId>,
-    /// Always there unless the metric is infinite.
+    /// Always there unless the metric is infinite. IPv6 for an IPv4 prefix is RFC 9229 (AE 4 on the wire).
     pub next_hop: Option<IpAddr>,
 }
 
@@ -127,6 +139,7 @@ impl Update {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeqnoRequest {
     pub prefix: IpNet,
+    pub source: Option<IpNet>,
     pub seqno: u16,
     pub hop_count: u8,
     pub router_id: RouterId,

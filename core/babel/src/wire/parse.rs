@@ -1,7 +1,7 @@
 //! Reading packets.
 
 use super::{Centis, FLAG_PREFIX, FLAG_ROUTER_ID, FLAG_UNICAST, HEADER, MAGIC, MANDATORY, VERSION};
-use super::{SeqnoRequest, Tlv, Update, ae, kind};
+use super::{SeqnoRequest, Tlv, Update, ae, kind, sub};
 use crate::{INFINITY, IpNet, RouterId};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -24,6 +24,8 @@ pub enum TlvError {
     Truncated,
     #[error("unknown mandatory sub-TLV of type {0}")]
     Mandatory(u8),
+    #[error("a source prefix that is malformed, repeated or out of place")]
+    SourcePrefix,
     #[error("address encoding {0} is unknown or not allowed here")]
     AddressEncoding(u8),
     #[error("prefix length or omitted octets out of range")]
@@ -58,6 +60,7 @@ pub fn parse(payload: &[u8], source: Ipv6Addr) -> Result<Tlvs<'_>, PacketError> 
         next_hop_v4: None,
         next_hop_v6: Some(source),
         default_v4: None,
+        default_v4_via_v6: None,
         default_v6: None,
     })
 }
@@ -70,6 +73,8 @@ pub struct Tlvs<'a> {
     next_hop_v4: Option<Ipv4Addr>,
     next_hop_v6: Option<Ipv6Addr>,
     default_v4: Option<[u8; 4]>,
+    /// AE 4 has a compression state of its own (RFC 9229 section 4.1).
+    default_v4_via_v6: Option<[u8; 4]>,
     default_v6: Option<[u8; 16]>,
 }
 
@@ -137,7 +142,7 @@ impl Tlvs<'_> {
             kind::ROUTER_ID => {
                 r.u16()?;
                 self.router_id = valid_router_id(r.array()?);
-                return r.sub_tlvs().map(|()| None);
+                return r.sub_tlvs(None).map(|_| None);
             }
             kind::NEXT_HOP => {
                 let encoding = r.u8()?;
@@ -146,7 +151,7 @@ impl Tlvs<'_> {
                     IpAddr::V4(a) => self.next_hop_v4 = usable(a.into()).then_some(a),
                     IpAddr::V6(a) => self.next_hop_v6 = usable(a.into()).then_some(a),
                 }
-                return r.sub_tlvs().map(|()| None);
+                return r.sub_tlvs(None).map(|_| None);
             }
             kind::UPDATE => return self.update(r).map(|update| Some(Tlv::Update(update))),
             kind::ROUTE_REQUEST => {
@@ -156,15 +161,18 @@ impl Tlvs<'_> {
                     (ae::WILDCARD, _) => return Err(TlvError::Prefix),
                     _ => Some(r.prefix(encoding, plen)?),
                 };
-                Tlv::RouteRequest { prefix }
+                let source = r.sub_tlvs(Some(encoding))?.source;
+                Tlv::RouteRequest { prefix, source }
             }
             kind::SEQNO_REQUEST => {
                 let (encoding, plen, seqno, hop_count) = (r.u8()?, r.u8()?, r.u16()?, r.u8()?);
                 r.u8()?;
                 let router_id = RouterId(r.array()?);
                 let prefix = r.prefix(encoding, plen)?;
+                let source = r.sub_tlvs(Some(encoding))?.source;
                 Tlv::SeqnoRequest(SeqnoRequest {
                     prefix,
+                    source,
                     seqno,
                     hop_count,
                     router_id,
@@ -173,7 +181,7 @@ impl Tlvs<'_> {
             // PadN, and what we do not know.
             _ => return Ok(None),
         };
-        r.sub_tlvs()?;
+        r.sub_tlvs(None)?;
         Ok(Some(tlv))
     }
 
@@ -188,17 +196,22 @@ impl Tlvs<'_> {
                 }
                 None
             }
-            ae::IPV4 => {
-                let octets = r.octets(plen, omitted, self.default_v4)?;
+            ae::IPV4 | ae::V4_VIA_V6 => {
+                let (default, via) = if encoding == ae::IPV4 {
+                    (&mut self.default_v4, self.next_hop_v4.map(IpAddr::V4))
+                } else {
+                    (&mut self.default_v4_via_v6, self.next_hop_v6.map(IpAddr::V6))
+                };
+                next_hop = via;
+                let octets = r.octets(plen, omitted, *default)?;
                 if flags & FLAG_PREFIX != 0 {
-                    self.default_v4 = Some(octets);
+                    *default = Some(octets);
                 }
                 if flags & FLAG_ROUTER_ID != 0 {
                     let mut id = [0; 8];
                     id[4..].copy_from_slice(&octets);
                     self.router_id = valid_router_id(id);
                 }
-                next_hop = self.next_hop_v4.map(IpAddr::V4);
                 Some(v4_net(octets, plen)?)
             }
             ae::IPV6 => {
@@ -223,13 +236,14 @@ impl Tlvs<'_> {
             _ => return Err(TlvError::AddressEncoding(encoding)),
         };
         // The parser state has moved: a mandatory sub-TLV voids only what the Update itself says (4.5).
-        r.sub_tlvs()?;
+        let source = r.sub_tlvs(Some(encoding))?.source;
         if metric != INFINITY {
             self.router_id.ok_or(TlvError::NoRouterId)?;
             next_hop.ok_or(TlvError::NoNextHop)?;
         }
         Ok(Update {
             prefix,
+            source,
             interval,
             seqno,
             metric,
@@ -299,7 +313,8 @@ impl Reader<'_> {
     /// A prefix of a request, which is never compressed.
     fn prefix(&mut self, encoding: u8, plen: u8) -> Result<IpNet, TlvError> {
         match encoding {
-            ae::IPV4 => v4_net(self.octets(plen, 0, None)?, plen),
+            // What is asked for does not depend on a next hop (RFC 9229 section 2.3).
+            ae::IPV4 | ae::V4_VIA_V6 => v4_net(self.octets(plen, 0, None)?, plen),
             ae::IPV6 => v6_net(self.octets(plen, 0, None)?, plen),
             _ => Err(TlvError::AddressEncoding(encoding)),
         }
@@ -349,21 +364,45 @@ impl Reader<'_> {
         Ok(octets)
     }
 
-    /// What is left of a TLV are sub-TLVs (section 4.4). None is known yet, so only the mandatory bit counts;
-    /// a sub-TLV that we learn to read (timestamps, source prefixes) gets its place here.
-    fn sub_tlvs(&mut self) -> Result<(), TlvError> {
+    /// What is left of a TLV are sub-TLVs (section 4.4). `encoding` is that of the prefix that a source prefix
+    /// would go with; `None` where none is allowed.
+    fn sub_tlvs(&mut self, encoding: Option<u8>) -> Result<SubTlvs, TlvError> {
+        let mut found = SubTlvs::default();
         while !self.0.is_empty() {
             let kind = self.u8()?;
-            if kind == kind::PAD1 {
+            if kind == sub::PAD1 {
                 continue;
             }
             let length = usize::from(self.u8()?);
-            let (_, rest) = self.0.split_at_checked(length).ok_or(TlvError::Truncated)?;
+            let (body, rest) = self.0.split_at_checked(length).ok_or(TlvError::Truncated)?;
             self.0 = rest;
-            if kind >= MANDATORY {
-                return Err(TlvError::Mandatory(kind));
+            match (kind, encoding) {
+                (sub::SOURCE_PREFIX, Some(encoding)) => {
+                    let source = Reader(body).source_prefix(encoding)?;
+                    if found.source.replace(source).is_some() {
+                        return Err(TlvError::SourcePrefix);
+                    }
+                }
+                (MANDATORY.., _) => return Err(TlvError::Mandatory(kind)),
+                _ => {}
             }
         }
-        Ok(())
+        Ok(found)
     }
+
+    /// The body of a Source Prefix sub-TLV (RFC 9079 section 7). Octets after the prefix are ignored.
+    fn source_prefix(&mut self, encoding: u8) -> Result<IpNet, TlvError> {
+        let plen = self.u8().map_err(|_| TlvError::SourcePrefix)?;
+        if plen == 0 {
+            return Err(TlvError::SourcePrefix);
+        }
+        // Not with a wildcard: it covers every source anyway (section 5.2).
+        self.prefix(encoding, plen).map_err(|_| TlvError::SourcePrefix)
+    }
+}
+
+/// What sub-TLVs said.
+#[derive(Default)]
+struct SubTlvs {
+    source: Option<IpNet>,
 }

@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+mod extensions;
+
 use super::*;
+use crate::RouteKey;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
@@ -44,6 +47,7 @@ const UPDATE: &[u8] = &[
 fn a_plain_update_is_read() {
     let expected = Update {
         prefix: Some(net("2001:db8:1::/48")),
+        source: None,
         interval: Centis(400),
         seqno: 7,
         metric: 0x100,
@@ -112,7 +116,7 @@ fn a_mandatory_sub_tlv_voids_any_tlv() {
     ];
     for tlv in tlvs {
         assert!(read(&[ROUTER_ID, tlv])[0].is_ok());
-        for sub_tlvs in [&[128, 0][..], &[0, 5, 1, 9, 130, 2, 0, 0], &[255, 0, 1, 0]] {
+        for sub_tlvs in [&[129, 0][..], &[0, 5, 1, 9, 130, 2, 0, 0], &[255, 0, 1, 0]] {
             let mut voided = [tlv, sub_tlvs].concat();
             voided[1] += sub_tlvs.len() as u8;
             let read = read(&[ROUTER_ID, &voided]);
@@ -283,6 +287,7 @@ fn updates_are_compressed() {
     let mut builder = Builder::new(1232, SOURCE);
     let update = |prefix: &str, metric| Update {
         prefix: Some(net(prefix)),
+        source: None,
         interval: Centis(400),
         seqno: 1,
         metric,
@@ -311,6 +316,7 @@ fn updates_are_compressed() {
 fn what_does_not_fit_leaves_the_packet_as_it_was() {
     let update = Update {
         prefix: Some(net("10.0.0.0/8")),
+        source: None,
         interval: Centis(400),
         seqno: 1,
         metric: 1,
@@ -340,6 +346,21 @@ fn any_net() -> impl Strategy<Value = IpNet> {
     ]
 }
 
+/// A prefix, often with a source prefix of its family.
+fn any_route() -> impl Strategy<Value = (IpNet, Option<IpNet>)> {
+    (any_net(), any::<[u8; 16]>(), 0u8..=128).prop_map(|(prefix, source, n)| {
+        let source = match prefix {
+            IpNet::V4(_) => {
+                let [a, b, c, d, ..] = source;
+                IpNet::new(Ipv4Addr::from([a, b, c, d]).into(), n / 4)
+            }
+            IpNet::V6(_) => IpNet::new(Ipv6Addr::from(source).into(), n),
+        };
+        let source = source.unwrap().trunc();
+        (prefix, Some(source).filter(|source| source.prefix_len() > 3))
+    })
+}
+
 fn any_router_id() -> impl Strategy<Value = RouterId> {
     prop_oneof![Just(ID), any::<[u8; 8]>().prop_map(RouterId)]
         .prop_filter("valid", |id| id.0 != [0; 8] && id.0 != [255; 8])
@@ -348,15 +369,17 @@ fn any_router_id() -> impl Strategy<Value = RouterId> {
 fn any_update() -> impl Strategy<Value = Update> {
     let metric = prop_oneof![Just(INFINITY), any::<u16>()];
     (
-        any_net(),
+        any_route(),
         any::<u16>(),
         any::<u16>(),
         metric,
         any_router_id(),
         1u8..200,
     )
-        .prop_map(|(prefix, interval, seqno, metric, id, host)| {
+        .prop_map(|((prefix, source), interval, seqno, metric, id, host)| {
             let next_hop = match prefix {
+                IpNet::V4(_) if host < 50 => SOURCE.into(),
+                IpNet::V4(_) if host < 60 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, host.into()).into(),
                 IpNet::V4(_) => Ipv4Addr::new(192, 0, 2, host).into(),
                 IpNet::V6(_) if host < 100 => SOURCE.into(),
                 IpNet::V6(_) => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, host.into()).into(),
@@ -364,6 +387,7 @@ fn any_update() -> impl Strategy<Value = Update> {
             let (router_id, next_hop) = (Some(id), Some(next_hop));
             Update {
                 prefix: Some(prefix),
+                source,
                 interval: Centis(interval),
                 seqno,
                 metric,
@@ -396,10 +420,18 @@ fn any_tlv() -> impl Strategy<Value = Tlv> {
         }),
         any_update().prop_map(Tlv::Update),
         any_update().prop_map(Tlv::Update),
-        proptest::option::of(any_net()).prop_map(|prefix| Tlv::RouteRequest { prefix }),
-        (any_net(), any::<u16>(), any::<u8>(), any_router_id()).prop_map(
-            |(prefix, seqno, hop_count, router_id)| Tlv::SeqnoRequest(SeqnoRequest {
+        Just(Tlv::RouteRequest {
+            prefix: None,
+            source: None
+        }),
+        any_route().prop_map(|(prefix, source)| Tlv::RouteRequest {
+            prefix: Some(prefix),
+            source
+        }),
+        (any_route(), any::<u16>(), any::<u8>(), any_router_id()).prop_map(
+            |((prefix, source), seqno, hop_count, router_id)| Tlv::SeqnoRequest(SeqnoRequest {
                 prefix,
+                source,
                 seqno,
                 hop_count,
                 router_id
@@ -423,7 +455,10 @@ fn write(builder: &mut Builder, tlv: &Tlv) -> bool {
             interval,
         } => builder.ihu(*address, *rx_cost, *interval),
         Tlv::Update(update) => builder.update(update),
-        Tlv::RouteRequest { prefix } => builder.route_request(*prefix),
+        Tlv::RouteRequest { prefix, source } => {
+            let source = *source;
+            builder.route_request(prefix.map(|prefix| RouteKey { prefix, source }))
+        }
         Tlv::SeqnoRequest(request) => builder.seqno_request(request),
     }
 }

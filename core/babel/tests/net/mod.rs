@@ -107,6 +107,7 @@ impl Net {
             seqno,
             seed,
             limits: Limits::default(),
+            forwarding: Forwarding::default(),
         };
         let mut speaker = Speaker::new(config, self.now);
         speaker.announce(prefix(node), 0, self.now);
@@ -127,6 +128,7 @@ impl Net {
             update_interval: self.update,
             link_local: address(node),
             ipv4: None,
+            v4_via_v6: false,
             mtu: 1280,
             split_horizon: true,
             point_to_point: true,
@@ -238,7 +240,7 @@ impl Net {
         let mut changed = BTreeSet::new();
         while let Some(event) = speaker.poll_event() {
             self.trace = format!("{event:?}").bytes().fold(self.trace, mix);
-            if let Event::RouteChanged { prefix, target } = event {
+            if let Event::RouteChanged { prefix, target, .. } = event {
                 changed.insert(prefix);
                 match target {
                     Target::Gone => self.fib[node].remove(&prefix),
@@ -345,7 +347,7 @@ impl Net {
             if at == to {
                 return self.nodes[to].as_ref().map(|_| cost);
             }
-            let route = self.nodes[at].as_ref()?.selected(&prefix(to))?;
+            let route = self.nodes[at].as_ref()?.selected(prefix(to))?;
             let link = &self.links[route.interface.0 as usize];
             if !link.up {
                 return None;

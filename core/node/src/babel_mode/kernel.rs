@@ -1,13 +1,13 @@
 //! Selected routes on their way into one of the kernel's tables.
 //!
-//! [`Installer`] is the upper half: it remembers what is wanted for each prefix and what the kernel has, and
+//! [`Installer`] is the upper half: it remembers what is wanted for each route and what the kernel has, and
 //! makes one the other, a bounded number of changes at a time. [`RouteTable`] is the lower half, so that tests
 //! can do without a kernel.
 
 use super::Error;
 use futures_util::TryStreamExt;
 use ipnet::{IpNet, Ipv6Net};
-use osier_babel::{InterfaceId, Target};
+use osier_babel::{InterfaceId, RouteKey, Target};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -42,9 +42,9 @@ impl Action {
 /// A table of routes that belong to us alone.
 pub(super) trait RouteTable {
     /// Adds the route or, in one step, puts it in the place of the one we had.
-    async fn replace(&mut self, prefix: IpNet, action: Action) -> Result<(), TableError>;
+    async fn replace(&mut self, route: RouteKey, action: Action) -> Result<(), TableError>;
     /// Removes our route; none is fine.
-    async fn remove(&mut self, prefix: IpNet) -> Result<(), TableError>;
+    async fn remove(&mut self, route: RouteKey) -> Result<(), TableError>;
     /// Removes all our routes, also those of an earlier run that crashed; tells how many.
     async fn flush(&mut self) -> Result<usize, TableError>;
 }
@@ -64,11 +64,11 @@ pub(super) enum TableError {
 pub(super) struct Installer<T> {
     /// `None`: nothing is installed.
     table: Option<T>,
-    /// Changes not made yet; a later one for the same prefix replaces the earlier.
-    pending: BTreeMap<IpNet, Option<Action>>,
-    installed: BTreeMap<IpNet, Action>,
+    /// Changes not made yet; a later one for the same route replaces the earlier.
+    pending: BTreeMap<RouteKey, Option<Action>>,
+    installed: BTreeMap<RouteKey, Action>,
     /// Routes that the kernel may have dropped or changed by itself.
-    doubtful: BTreeSet<IpNet>,
+    doubtful: BTreeSet<RouteKey>,
     errors: u64,
 }
 
@@ -84,9 +84,9 @@ impl<T: RouteTable> Installer<T> {
     }
 
     /// Remembers a change to make.
-    pub(super) fn want(&mut self, prefix: IpNet, target: &Target) {
+    pub(super) fn want(&mut self, route: RouteKey, target: &Target) {
         if self.table.is_some() {
-            self.pending.insert(prefix, Action::of(target));
+            self.pending.insert(route, Action::of(target));
         }
     }
 
@@ -99,45 +99,45 @@ impl<T: RouteTable> Installer<T> {
         self.errors
     }
 
-    pub(super) fn installed(&self, prefix: &IpNet) -> Option<Action> {
-        self.installed.get(prefix).copied()
+    pub(super) fn installed(&self, route: &RouteKey) -> Option<Action> {
+        self.installed.get(route).copied()
     }
 
     /// Makes at most `budget` changes.
     ///
     /// # Errors
-    /// Only when the table is lost. A refused change is logged and counted: the next one for that prefix
+    /// Only when the table is lost. A refused change is logged and counted: the next one for that route
     /// tries again.
     pub(super) async fn apply(&mut self, budget: usize) -> Result<(), Error> {
         let Some(table) = &mut self.table else {
             return Ok(());
         };
         for _ in 0..budget {
-            let Some((prefix, action)) = self.pending.pop_first() else {
+            let Some((route, action)) = self.pending.pop_first() else {
                 break;
             };
             // The speaker also tells of changes that only it can see, like a new metric.
-            let doubtful = self.doubtful.remove(&prefix);
-            if self.installed.get(&prefix) == action.as_ref() && !doubtful {
+            let doubtful = self.doubtful.remove(&route);
+            if self.installed.get(&route) == action.as_ref() && !doubtful {
                 continue;
             }
             let result = match action {
-                Some(action) => table.replace(prefix, action).await,
-                None => table.remove(prefix).await,
+                Some(action) => table.replace(route, action).await,
+                None => table.remove(route).await,
             };
             match (result, action) {
                 (Ok(()), Some(action)) => {
-                    tracing::debug!(%prefix, ?action, "kernel route set");
-                    self.installed.insert(prefix, action);
+                    tracing::debug!(%route, ?action, "kernel route set");
+                    self.installed.insert(route, action);
                 }
                 (Ok(()), None) => {
-                    tracing::debug!(%prefix, "kernel route removed");
-                    self.installed.remove(&prefix);
+                    tracing::debug!(%route, "kernel route removed");
+                    self.installed.remove(&route);
                 }
                 (Err(TableError::Lost(reason)), _) => return Err(Error::Netlink(reason)),
                 (Err(error), _) => {
                     self.errors += 1;
-                    tracing::warn!(%prefix, ?action, "the kernel refused a route: {error}");
+                    tracing::warn!(%route, ?action, "the kernel refused a route: {error}");
                 }
             }
         }
@@ -150,12 +150,12 @@ impl<T: RouteTable> Installer<T> {
     pub(super) fn doubt(&mut self, gone: InterfaceId) {
         let over_it =
             |action: &Action| matches!(action, Action::Forward { interface, .. } if *interface == gone);
-        let prefixes = self
+        let routes = self
             .installed
             .iter()
             .filter(|(_, action)| over_it(action))
-            .map(|(prefix, _)| *prefix);
-        self.doubtful.extend(prefixes);
+            .map(|(route, _)| *route);
+        self.doubtful.extend(routes);
     }
 
     /// Removes every route of ours.
@@ -209,8 +209,8 @@ impl KernelTable {
         }
     }
 
-    fn message(&self, prefix: IpNet) -> RouteMessage {
-        let mut message = match prefix {
+    fn message(&self, route: RouteKey) -> RouteMessage {
+        let mut message = match route.prefix {
             IpNet::V4(p) => RouteMessageBuilder::<Ipv4Addr>::new()
                 .destination_prefix(p.network(), p.prefix_len())
                 .priority(self.metric)
@@ -255,14 +255,14 @@ impl KernelTable {
 }
 
 impl RouteTable for KernelTable {
-    async fn replace(&mut self, prefix: IpNet, action: Action) -> Result<(), TableError> {
-        let mut message = self.message(prefix);
+    async fn replace(&mut self, route: RouteKey, action: Action) -> Result<(), TableError> {
+        let mut message = self.message(route);
         match action {
             Action::Unreachable => message.header.kind = RouteType::Unreachable,
             Action::Forward { interface, next_hop } => {
                 message.header.kind = RouteType::Unicast;
                 message.attributes.push(RouteAttribute::Oif(interface.0));
-                message.attributes.push(gateway(prefix, next_hop));
+                message.attributes.push(gateway(route.prefix, next_hop));
                 if next_hop.is_ipv4() {
                     // The neighbour is on the link even when its address is not of one of our subnets.
                     message.header.flags |= rtnetlink::packet_route::route::RouteFlags::Onlink;
@@ -278,8 +278,8 @@ impl RouteTable for KernelTable {
             .map_err(table_error)
     }
 
-    async fn remove(&mut self, prefix: IpNet) -> Result<(), TableError> {
-        let mut message = self.message(prefix);
+    async fn remove(&mut self, route: RouteKey) -> Result<(), TableError> {
+        let mut message = self.message(route);
         // Of whatever type and scope.
         message.header.kind = RouteType::Unspec;
         message.header.scope = RouteScope::NoWhere;
@@ -288,7 +288,7 @@ impl RouteTable for KernelTable {
 
     async fn flush(&mut self) -> Result<usize, TableError> {
         // Permission shows only when something is changed, so remove what cannot be there (RFC 3849).
-        self.remove(IpNet::V6(NOWHERE)).await?;
+        self.remove(IpNet::V6(NOWHERE).into()).await?;
         let mut ours = Vec::new();
         for query in [
             RouteMessageBuilder::<Ipv4Addr>::new().build(),
@@ -352,8 +352,8 @@ mod tests {
 
     #[derive(Debug, PartialEq)]
     enum Call {
-        Replace(IpNet, Action),
-        Remove(IpNet),
+        Replace(RouteKey, Action),
+        Remove(RouteKey),
     }
 
     #[derive(Debug, Default)]
@@ -363,16 +363,16 @@ mod tests {
     }
 
     impl RouteTable for Recorder {
-        async fn replace(&mut self, prefix: IpNet, action: Action) -> Result<(), TableError> {
-            self.calls.push(Call::Replace(prefix, action));
+        async fn replace(&mut self, route: RouteKey, action: Action) -> Result<(), TableError> {
+            self.calls.push(Call::Replace(route, action));
             if self.refuse {
                 Err(TableError::Refused(Errno::NETUNREACH))
             } else {
                 Ok(())
             }
         }
-        async fn remove(&mut self, prefix: IpNet) -> Result<(), TableError> {
-            self.calls.push(Call::Remove(prefix));
+        async fn remove(&mut self, route: RouteKey) -> Result<(), TableError> {
+            self.calls.push(Call::Remove(route));
             Ok(())
         }
         async fn flush(&mut self) -> Result<usize, TableError> {
@@ -380,8 +380,8 @@ mod tests {
         }
     }
 
-    fn prefix() -> IpNet {
-        "10.1.0.0/16".parse().unwrap()
+    fn route() -> RouteKey {
+        "10.1.0.0/16".parse::<IpNet>().unwrap().into()
     }
 
     fn via(last: u8, metric: u16) -> Target {
@@ -405,16 +405,16 @@ mod tests {
     async fn a_route_moves_by_one_replacement_and_never_by_a_removal() {
         let mut installer = Installer::new(Some(Recorder::default()));
         for target in [via(1, 96), via(2, 96), Target::Unreachable, Target::Gone] {
-            installer.want(prefix(), &target);
+            installer.want(route(), &target);
             installer.apply(10).await.unwrap();
         }
         assert_eq!(
             installer.table.as_ref().unwrap().calls,
             [
-                Call::Replace(prefix(), forward(1)),
-                Call::Replace(prefix(), forward(2)),
-                Call::Replace(prefix(), Action::Unreachable),
-                Call::Remove(prefix()),
+                Call::Replace(route(), forward(1)),
+                Call::Replace(route(), forward(2)),
+                Call::Replace(route(), Action::Unreachable),
+                Call::Remove(route()),
             ]
         );
     }
@@ -423,7 +423,7 @@ mod tests {
     async fn changes_the_kernel_cannot_see_are_not_told_to_it() {
         let mut installer = Installer::new(Some(Recorder::default()));
         for metric in [96, 192, 288] {
-            installer.want(prefix(), &via(1, metric));
+            installer.want(route(), &via(1, metric));
             installer.apply(10).await.unwrap();
         }
         assert_eq!(installer.table.as_ref().unwrap().calls.len(), 1);
@@ -432,13 +432,13 @@ mod tests {
     #[tokio::test]
     async fn only_the_last_of_several_waiting_changes_is_made() {
         let mut installer = Installer::new(Some(Recorder::default()));
-        installer.want(prefix(), &via(1, 96));
-        installer.want(prefix(), &Target::Unreachable);
-        installer.want(prefix(), &via(2, 96));
+        installer.want(route(), &via(1, 96));
+        installer.want(route(), &Target::Unreachable);
+        installer.want(route(), &via(2, 96));
         installer.apply(10).await.unwrap();
         assert_eq!(
             installer.table.as_ref().unwrap().calls,
-            [Call::Replace(prefix(), forward(2))]
+            [Call::Replace(route(), forward(2))]
         );
     }
 
@@ -446,7 +446,8 @@ mod tests {
     async fn a_burst_is_applied_in_portions() {
         let mut installer = Installer::new(Some(Recorder::default()));
         for third in 0..100u8 {
-            installer.want(format!("10.1.{third}.0/24").parse().unwrap(), &via(1, 96));
+            let prefix: IpNet = format!("10.1.{third}.0/24").parse().unwrap();
+            installer.want(prefix.into(), &via(1, 96));
         }
         installer.apply(64).await.unwrap();
         assert!(!installer.is_idle());
@@ -461,18 +462,18 @@ mod tests {
             refuse: true,
             ..Recorder::default()
         }));
-        installer.want(prefix(), &via(1, 96));
+        installer.want(route(), &via(1, 96));
         installer.apply(10).await.unwrap();
-        assert_eq!((installer.errors(), installer.installed(&prefix())), (1, None));
+        assert_eq!((installer.errors(), installer.installed(&route())), (1, None));
     }
 
     #[tokio::test]
     async fn routes_over_an_interface_that_went_down_are_installed_anew() {
         let mut installer = Installer::new(Some(Recorder::default()));
-        installer.want(prefix(), &via(1, 96));
+        installer.want(route(), &via(1, 96));
         installer.apply(10).await.unwrap();
         installer.doubt(InterfaceId(2));
-        installer.want(prefix(), &via(1, 96));
+        installer.want(route(), &via(1, 96));
         installer.apply(10).await.unwrap();
         assert_eq!(installer.table.as_ref().unwrap().calls.len(), 2);
     }

@@ -11,7 +11,8 @@ use super::report::{InterfaceReport, NeighbourReport, Report, RouteReport};
 use super::sockets::{Drops, Packet, Port};
 use super::{Config, Error, Install};
 use osier_babel::{
-    AcceptAll, CostModel, Event, Instant, InterfaceConfig, InterfaceId, Limits, RouterId, Speaker,
+    AcceptAll, CostModel, Event, Forwarding, Instant, InterfaceConfig, InterfaceId, Limits, RouteKey,
+    RouterId, Speaker,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
@@ -168,6 +169,7 @@ impl Mode {
                 seqno: first_seqno(),
                 seed: std::hash::RandomState::new().build_hasher().finish(),
                 limits: Limits::default(),
+                forwarding: Forwarding::default(),
             },
             clock.now(),
         );
@@ -209,9 +211,14 @@ impl Mode {
         self.transmit();
         while let Some(event) = self.speaker.poll_event() {
             match event {
-                Event::RouteChanged { prefix, target } => {
-                    tracing::debug!(%prefix, ?target, "route changed");
-                    self.installer.want(prefix, &target);
+                Event::RouteChanged {
+                    prefix,
+                    source,
+                    target,
+                } => {
+                    let route = RouteKey { prefix, source };
+                    tracing::debug!(%route, ?target, "route changed");
+                    self.installer.want(route, &target);
                 }
                 Event::NeighbourUp { interface, address } => {
                     tracing::info!(%address, dev = self.name(interface), "neighbour up");
@@ -327,6 +334,7 @@ impl Mode {
             update_interval: self.config.update_interval,
             link_local,
             ipv4: link.ipv4,
+            v4_via_v6: true,
             mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
             // As babeld on wired links: all members of the link hear each other.
             split_horizon: true,
@@ -368,7 +376,11 @@ impl Mode {
                 interface: route.interface,
                 next_hop: route.next_hop,
             };
-            let installed = route.selected && self.installer.installed(&route.prefix) == Some(action);
+            let key = RouteKey {
+                prefix: route.prefix,
+                source: route.source,
+            };
+            let installed = route.selected && self.installer.installed(&key) == Some(action);
             let (state, why) = match self.config.install {
                 Install::Table(_) if route.selected && !installed => (
                     "not-installed",
@@ -379,7 +391,7 @@ impl Mode {
             };
             RouteReport {
                 prefix: route.prefix,
-                src: None,
+                src: route.source,
                 via: route.next_hop,
                 dev: self.name(route.interface),
                 neighbour: route.neighbour,

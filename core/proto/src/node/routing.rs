@@ -13,8 +13,8 @@ use crate::{
 };
 use core::net::Ipv6Addr;
 use osier_babel::{
-    Authority, Config, CostModel, Destination, InterfaceConfig, Limits, MULTICAST, PORT, Speaker, Target,
-    TimerReason, UpdateInfo, Verdict,
+    Authority, Config, CostModel, Destination, Forwarding, InterfaceConfig, Limits, MULTICAST, PORT, Speaker,
+    Target, TimerReason, UpdateInfo, Verdict,
 };
 use std::collections::BTreeMap;
 
@@ -36,6 +36,7 @@ pub(super) fn speaker(router_id: RouterId, seqno: u16, seed: u64, now: Instant) 
         seqno,
         seed,
         limits: LIMITS,
+        forwarding: Forwarding::default(),
     };
     Speaker::new(config, now)
 }
@@ -67,6 +68,11 @@ struct Membership<'a> {
 impl Membership<'_> {
     fn judge(&mut self, update: &UpdateInfo) -> Result<Verdict, &'static str> {
         let id = TunnelId(update.interface.0);
+        // A certificate says which destinations its holder owns; no one owns a source, and the forwarding
+        // table knows none.
+        if update.source.is_some() {
+            return Err("route-source-specific");
+        }
         if update.router_id == self.own {
             // Our own route coming back: the speaker knows what to do with it.
             return Ok(Verdict::Accept);
@@ -171,6 +177,7 @@ impl Node {
             update_interval: UPDATE_INTERVAL,
             link_local: self.link_local,
             ipv4: None,
+            v4_via_v6: false,
             mtu: MIN_MTU,
             split_horizon: true,
             point_to_point: true,
@@ -267,7 +274,13 @@ impl Node {
     pub(super) fn drain_babel(&mut self, now: Instant) {
         while let Some(event) = self.babel.poll_event() {
             match event {
-                osier_babel::Event::RouteChanged { prefix, target } => self.install(prefix, target),
+                osier_babel::Event::RouteChanged {
+                    prefix,
+                    source: None,
+                    target,
+                } => self.install(prefix, target),
+                // Refused on arrival (`Membership::judge`), so there is nothing to do for one.
+                osier_babel::Event::RouteChanged { source: Some(_), .. } => {}
                 osier_babel::Event::SeqnoChanged(seqno) => self.request(Request::SaveSeqno(seqno)),
                 osier_babel::Event::NeighbourUp { .. } | osier_babel::Event::NeighbourDown { .. } => {}
             }
