@@ -1,6 +1,6 @@
 //! The reference implementation (Debian package `babeld`).
 
-use crate::{HELLO, Router, UPDATE, seconds};
+use crate::{Router, Settings, seconds};
 use osier_lab::{Process, Result, tool};
 
 /// Port of its local interface; each has a namespace of its own.
@@ -15,6 +15,10 @@ pub struct Babeld {
 impl Babeld {
     /// Speaks on the interfaces to `neighbours`.
     pub fn start(router: &Router, neighbours: &[&Router]) -> Result<Self> {
+        Self::configured(router, neighbours, &Settings::default())
+    }
+
+    pub fn configured(router: &Router, neighbours: &[&Router], settings: &Settings) -> Result<Self> {
         let directory = router.netns.directory();
         let file = |suffix: &str| directory.join(format!("{}-babeld.{suffix}", router.name()));
         let mut command = router.netns.command(tool("babeld", "babeld")?);
@@ -27,8 +31,8 @@ impl Babeld {
         for statement in [
             &format!(
                 "default type wired hello-interval {} update-interval {}",
-                seconds(HELLO),
-                seconds(UPDATE)
+                seconds(settings.hello),
+                seconds(settings.update)
             ),
             "redistribute local if lo allow",
             "redistribute local deny",

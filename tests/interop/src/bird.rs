@@ -1,6 +1,6 @@
 //! BIRD (Debian package `bird2`).
 
-use crate::{HELLO, Router, UPDATE};
+use crate::{Router, Settings};
 use osier_lab::{Error, Process, Result, tool};
 use std::path::PathBuf;
 
@@ -34,7 +34,21 @@ impl Bird {
         Self::launch(router, neighbours, rx_cost, "")
     }
 
+    pub fn configured(router: &Router, neighbours: &[&Router], settings: &Settings) -> Result<Self> {
+        Self::launch_with(router, neighbours, 96, "", settings)
+    }
+
     fn launch(router: &Router, neighbours: &[&Router], rx_cost: u16, more: &str) -> Result<Self> {
+        Self::launch_with(router, neighbours, rx_cost, more, &Settings::default())
+    }
+
+    fn launch_with(
+        router: &Router,
+        neighbours: &[&Router],
+        rx_cost: u16,
+        more: &str,
+        settings: &Settings,
+    ) -> Result<Self> {
         let program = tool("bird", "bird2")?;
         let interfaces: Vec<String> = neighbours
             .iter()
@@ -61,8 +75,8 @@ protocol babel {{
 {more}"#,
             id = router.v4(),
             interfaces = interfaces.join(", "),
-            hello = HELLO.as_millis(),
-            update = UPDATE.as_millis(),
+            hello = settings.hello.as_millis(),
+            update = settings.update.as_millis(),
         );
         let path = Self::file(router, "conf");
         std::fs::write(&path, configuration).map_err(|e| Error::new(format!("{}: {e}", path.display())))?;

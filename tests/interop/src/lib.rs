@@ -1,16 +1,22 @@
-//! Routers for tests: `osier babel`, babeld and BIRD in namespaces, joined by wires.
+//! Routers for tests: `osier babel`, babeld, BIRD and FRR in namespaces, joined by wires; and crafted neighbours.
 //!
 //! A [`Router`] is a namespace that forwards, with a number N that gives it everything else: the addresses
 //! 10.N.0.1 and fd00:0:0:N::1 on its loopback interface, which its daemon announces (osier and BIRD as
 //! 10.N.0.0/24 and fd00:0:0:N::/64, babeld as host routes, as it always does with local addresses). [`wire`]
 //! joins two routers; the interface is called after the other end. Then a daemon is started in each.
+//! [`blackbox`] asks single daemons with crafted packets.
 
 mod babeld;
 mod bird;
+pub mod blackbox;
+mod daemon;
+mod frr;
 mod osier;
 
 pub use babeld::Babeld;
 pub use bird::Bird;
+pub use daemon::{Daemon, Kind, Settings};
+pub use frr::Frr;
 pub use osier::{Neighbour, Osier, Report, Route, binary};
 
 use osier_lab::{Lab, Netns, Result, Wire};
@@ -134,12 +140,28 @@ pub fn in_lab(name: &str, test: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
 /// Joins two routers by a wire that can be cut silently.
 pub fn wire(lab: &Lab, a: &Router, b: &Router) -> Result<Wire> {
     let wire = lab.wire((&a.netns, &interface_to(b)), (&b.netns, &interface_to(a)))?;
-    // The subnet is that of the smaller number first, so that no two wires share one.
-    let (low, high) = (a.number.min(b.number), a.number.max(b.number));
-    let subnet = |n: u8| format!("172.{}.{high}.{n}/24", 16 + low);
-    a.netns.address(&interface_to(b), &subnet(a.number))?;
-    b.netns.address(&interface_to(a), &subnet(b.number))?;
+    address_wire(a, b)?;
     Ok(wire)
+}
+
+/// Joins two routers by a wire whose ends lose their carrier together; cheaper to make.
+pub fn cable(lab: &Lab, a: &Router, b: &Router) -> Result<()> {
+    lab.veth((&a.netns, &interface_to(b)), (&b.netns, &interface_to(a)))?;
+    address_wire(a, b)
+}
+
+fn address_wire(a: &Router, b: &Router) -> Result<()> {
+    a.netns
+        .address(&interface_to(b), &format!("{}/24", wire_address(a, b)))?;
+    b.netns
+        .address(&interface_to(a), &format!("{}/24", wire_address(b, a)))
+}
+
+/// The IPv4 address of `end` on its wire to `other`. The subnet is that of the smaller number first, so that no
+/// two wires share one.
+fn wire_address(end: &Router, other: &Router) -> String {
+    let (low, high) = (end.number.min(other.number), end.number.max(other.number));
+    format!("172.{}.{high}.{}", 16 + low, end.number)
 }
 
 /// A duration as seconds with decimals.

@@ -1,6 +1,6 @@
 //! `osier babel` itself: the real binary.
 
-use crate::{HELLO, Router, UPDATE};
+use crate::{Router, Settings};
 use osier_lab::{Error, Process, Result};
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -51,8 +51,16 @@ impl Osier {
 
     /// With further options.
     pub fn start_with(router: &Router, neighbours: &[&Router], options: &[&str]) -> Result<Self> {
+        Self::launch(router, Self::arguments(router, neighbours, options))
+    }
+
+    pub fn configured(router: &Router, neighbours: &[&Router], settings: &Settings) -> Result<Self> {
+        Self::launch(router, Self::arguments_with(router, neighbours, settings))
+    }
+
+    fn launch(router: &Router, arguments: Vec<OsString>) -> Result<Self> {
         let mut command = router.netns.command(binary()?);
-        command.args(Self::arguments(router, neighbours, options));
+        command.args(arguments);
         Ok(Self {
             process: router.netns.spawn("osier", command)?,
             control: Self::control(router),
@@ -61,6 +69,12 @@ impl Osier {
 
     /// What [`Osier::start_with`] gives the binary.
     pub fn arguments(router: &Router, neighbours: &[&Router], options: &[&str]) -> Vec<OsString> {
+        let mut arguments = Self::arguments_with(router, neighbours, &Settings::default());
+        arguments.extend(options.iter().map(OsString::from));
+        arguments
+    }
+
+    fn arguments_with(router: &Router, neighbours: &[&Router], settings: &Settings) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["babel".into(), "--control".into()];
         arguments.push(Self::control(router).into());
         for neighbour in neighbours {
@@ -69,9 +83,9 @@ impl Osier {
         for prefix in router.prefixes() {
             arguments.extend(["-p".into(), prefix.into()]);
         }
-        let [hello, update] = [HELLO, UPDATE].map(|interval| interval.as_millis().to_string().into());
+        let [hello, update] =
+            [settings.hello, settings.update].map(|interval| interval.as_millis().to_string().into());
         arguments.extend(["--hello-ms".into(), hello, "--update-ms".into(), update]);
-        arguments.extend(options.iter().map(OsString::from));
         arguments
     }
 
