@@ -4,85 +4,35 @@ mod common;
 
 use common::{SOON, runtime};
 use osier_core::mapping::{Mapper, MappingConfig};
-use osier_lab::{Error, Lab, Netns, Process, wait_until};
+use osier_lab::{Error, HOME_HOST, HomeRouter, Lab, Netns, wait_until};
 use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 use tokio::sync::watch;
 
-/// See miniupnpd.conf(5).
-const UPNP: &str = "\
-ext_ifname=wan0
-listening_ip=lan0
-enable_natpmp=no
-enable_upnp=yes
-secure_mode=no
-uuid=6f736965-7200-4000-8000-000000000001
-upnp_table_name=filter
-upnp_nat_table_name=filter
-upnp_forward_chain=miniupnpd
-upnp_nat_chain=prerouting_miniupnpd
-upnp_nat_postrouting_chain=postrouting_miniupnpd
-allow 1024-65535 192.168.77.0/24 1024-65535
-deny 0-65535 0.0.0.0/0 0-65535
-";
-
-/// The chains that miniupnpd puts its rules into.
-const RULES: &str = r#"
-nft -f - <<'RULES'
-table inet filter {
-  chain forward { type filter hook forward priority 0; jump miniupnpd; }
-  chain miniupnpd { }
-  chain prerouting { type nat hook prerouting priority -100; jump prerouting_miniupnpd; }
-  chain prerouting_miniupnpd { }
-  chain postrouting { type nat hook postrouting priority 100; jump postrouting_miniupnpd; }
-  chain postrouting_miniupnpd { }
-}
-RULES
-"#;
-
 struct Home {
     host: Netns,
-    router: Netns,
-    _upnp: Process,
+    router: HomeRouter,
 }
 
 impl Home {
     fn new(lab: &Lab) -> osier_lab::Result<Self> {
         let (host, router, outside) = (lab.netns("host")?, lab.netns("router")?, lab.netns("outside")?);
-        lab.veth((&host, "eth0"), (&router, "lan0"))?;
         lab.veth((&router, "wan0"), (&outside, "eth0"))?;
-        host.address("eth0", "192.168.77.2/24")?;
-        router.address("lan0", "192.168.77.1/24")?;
         router.address("wan0", "11.0.1.2/24")?;
         outside.address("eth0", "11.0.1.1/24")?;
-        host.run("ip route add default via 192.168.77.1")?;
         router.run("ip route add default via 11.0.1.1")?;
-        router.forwarding()?;
-        router.shell(RULES)?;
-        let settings = lab.directory().join("miniupnpd.conf");
-        std::fs::write(&settings, UPNP).map_err(text)?;
-        let mut command = router.command(osier_lab::tool("miniupnpd", "miniupnpd")?);
-        command
-            .arg("-d")
-            .arg("-f")
-            .arg(&settings)
-            .arg("-P")
-            .arg(lab.directory().join("miniupnpd.pid"));
-        let upnp = router.spawn("miniupnpd", command)?;
-        Ok(Self {
-            host,
-            router,
-            _upnp: upnp,
-        })
+        // Two hosts of the home are played by one, so it asks for another's port too.
+        let router = HomeRouter::new(lab, router, &host, false)?;
+        Ok(Self { host, router })
     }
 
     fn mapped(&self, port: u16) -> bool {
-        let rules = self.router.run("nft list ruleset").unwrap_or_default();
+        let rules = self.router.mappings().unwrap_or_default();
         rules
             .lines()
-            .any(|l| l.contains("192.168.77.2") && l.contains(&port.to_string()))
+            .any(|l| l.contains(HOME_HOST) && l.contains(&port.to_string()))
     }
 }
 
@@ -110,7 +60,7 @@ fn mapping_appears_is_renewed_and_is_removed_at_the_end() -> osier_lab::Result<(
         let port = 16697;
         inside(&home.host, || {
             runtime().block_on(async {
-                let own: Vec<IpAddr> = vec!["192.168.77.2".parse().map_err(text)?];
+                let own: Vec<IpAddr> = vec![HOME_HOST.parse().map_err(text)?];
                 let (addresses, watched) = watch::channel(own);
                 let lease = Duration::from_secs(4);
                 let mapper = Mapper::start(MappingConfig { port, lease }, watched.clone());
@@ -146,7 +96,7 @@ fn address_that_goes_takes_its_mapping_along() -> osier_lab::Result<()> {
         let port = 4321;
         inside(&home.host, || {
             runtime().block_on(async {
-                let own: Vec<IpAddr> = vec!["192.168.77.2".parse().map_err(text)?];
+                let own: Vec<IpAddr> = vec![HOME_HOST.parse().map_err(text)?];
                 let (addresses, watched) = watch::channel(own);
                 let mapper = Mapper::start(MappingConfig::new(port), watched.clone());
                 let mut mapped = mapper.mapped();
@@ -199,7 +149,7 @@ fn taken_outer_port_gives_way_to_another() -> osier_lab::Result<()> {
             })?
         };
         let first = map("192.168.77.3")?.ok_or(Error::new("the first gets a mapping"))?;
-        let second = map("192.168.77.2")?.ok_or(Error::new("the second gets a mapping"))?;
+        let second = map(HOME_HOST)?.ok_or(Error::new("the second gets a mapping"))?;
         expect(first.port() == port, "the first gets the port it wants")?;
         expect(second.port() != port, "the second gets another")
     })

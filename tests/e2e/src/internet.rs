@@ -1,7 +1,7 @@
 //! A small internet: one router, hosts with public addresses, homes behind NAT.
 
 use anyhow::{Context, Result};
-use osier_lab::{Lab, Netns, Process, Silence};
+use osier_lab::{HomeRouter, Lab, Netns, Silence};
 use std::{
     cell::Cell,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -19,7 +19,7 @@ pub struct Host {
     pub netns: Netns,
     pub public: IpAddr,
     /// The router (with its UPnP daemon) that the host is behind.
-    nat: Option<(Netns, Process)>,
+    nat: Option<HomeRouter>,
 }
 
 impl<'a> Internet<'a> {
@@ -68,30 +68,14 @@ impl<'a> Internet<'a> {
     /// A host in a home: private address, NAT that lets nothing in by itself, and a UPnP daemon that will make
     /// port mappings when asked.
     pub fn home(&self, name: &str) -> Result<Host> {
-        let nat = self.lab.netns(&format!("{name}-nat"))?;
-        let public = self.connect(&nat, "wan0")?;
+        let router = self.lab.netns(&format!("{name}-nat"))?;
+        let public = self.connect(&router, "wan0")?;
         let netns = self.lab.netns(name)?;
-        self.lab.veth((&netns, "eth0"), (&nat, "lan0"))?;
-        nat.address("lan0", "192.168.77.1/24")?;
-        netns.address("eth0", "192.168.77.2/24")?;
-        netns.run("ip route add default via 192.168.77.1")?;
-        nat.forwarding()?;
-        nat.shell(NAT_RULES)?;
-
-        let settings = self.lab.directory().join(format!("{name}-miniupnpd.conf"));
-        std::fs::write(&settings, UPNP_SETTINGS)?;
-        let program = osier_lab::tool("miniupnpd", "miniupnpd")?;
-        let mut command = nat.command(program);
-        // In the foreground (-d), with this configuration and a pid file in the lab's own directory.
-        command.arg("-d").arg("-f").arg(&settings);
-        command
-            .arg("-P")
-            .arg(self.lab.directory().join(format!("{name}-miniupnpd.pid")));
-        let daemon = nat.spawn("miniupnpd", command).context("miniupnpd")?;
+        let nat = HomeRouter::new(self.lab, router, &netns, true)?;
         Ok(Host {
             netns,
             public,
-            nat: Some((nat, daemon)),
+            nat: Some(nat),
         })
     }
 
@@ -146,15 +130,15 @@ impl Host {
 
     /// What the NAT's UPnP daemon forwards now, as nft prints it.
     pub fn mappings(&self) -> Result<String> {
-        let (nat, _) = self.nat.as_ref().context("the host is not behind a NAT")?;
-        Ok(nat.run("nft list table inet filter")?)
+        let nat = self.nat.as_ref().context("the host is not behind a NAT")?;
+        Ok(nat.mappings()?)
     }
 
     /// Octets (received, sent) on the host's line to the internet so far, with all headers. What a home's own
     /// router and UPnP daemon chat about on the local wire is not on it.
     pub fn octets(&self) -> Result<(u64, u64)> {
         let text = match &self.nat {
-            Some((nat, _)) => nat.run("ip -j -s link show dev wan0")?,
+            Some(nat) => nat.netns().run("ip -j -s link show dev wan0")?,
             None => self.netns.run("ip -j -s link show dev eth0")?,
         };
         let link: serde_json::Value = serde_json::from_str(&text)?;
@@ -166,42 +150,3 @@ impl Host {
         Ok((count("rx")?, count("tx")?))
     }
 }
-
-/// Masquerades what goes out and drops what comes in unasked; miniupnpd adds its rules to the chains it names.
-const NAT_RULES: &str = r#"
-nft -f - <<'RULES'
-table inet filter {
-  chain forward {
-    type filter hook forward priority 0; policy drop;
-    ct state established,related accept
-    iifname "lan0" accept
-    jump miniupnpd
-  }
-  chain miniupnpd { }
-  chain prerouting { type nat hook prerouting priority -100; jump prerouting_miniupnpd; }
-  chain prerouting_miniupnpd { }
-  chain postrouting {
-    type nat hook postrouting priority 100;
-    jump postrouting_miniupnpd
-    oifname "wan0" masquerade
-  }
-  chain postrouting_miniupnpd { }
-}
-RULES
-"#;
-
-const UPNP_SETTINGS: &str = "\
-ext_ifname=wan0
-listening_ip=lan0
-enable_natpmp=no
-enable_upnp=yes
-secure_mode=yes
-uuid=6f736965-7200-4000-8000-000000000001
-upnp_table_name=filter
-upnp_nat_table_name=filter
-upnp_forward_chain=miniupnpd
-upnp_nat_chain=prerouting_miniupnpd
-upnp_nat_postrouting_chain=postrouting_miniupnpd
-allow 1024-65535 192.168.77.0/24 1024-65535
-deny 0-65535 0.0.0.0/0 0-65535
-";

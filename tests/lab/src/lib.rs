@@ -28,12 +28,14 @@
 
 mod enter;
 mod error;
+mod home_router;
 mod netns;
 mod process;
 mod wait;
 
 pub use enter::{enter, inside, tool};
 pub use error::{Error, Result};
+pub use home_router::{HOST as HOME_HOST, HomeRouter};
 pub use netns::{Lab, Netns, Silence, Wire};
 pub use process::Process;
 pub use wait::wait_until;
