@@ -1,11 +1,8 @@
 //! Where state lives when no option says so.
 
 use crate::exit::{Exit, Failure, Outcome};
-use osier_core::state::Item;
-use std::{
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use osier_core::{state::Item, system::is_privileged};
+use std::path::{Path, PathBuf};
 
 /// Options of every command about the node on this device.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,10 +48,11 @@ impl ControlArgs {
     /// Like [`StateArgs::dir`], but who has no node of their own means the system's.
     pub(crate) fn state_dir(&self) -> Outcome<PathBuf> {
         let own = self.state.dir()?;
-        let system = Path::new("/var/lib/osier");
-        match self.state.state_dir.is_none() && !is_member(&own) && is_member(system) {
-            true => Ok(system.to_owned()),
-            false => Ok(own),
+        match system_dir("osier") {
+            Some(system) if self.state.state_dir.is_none() && !is_member(&own) && is_member(&system) => {
+                Ok(system)
+            }
+            _ => Ok(own),
         }
     }
 }
@@ -81,16 +79,21 @@ pub(crate) fn registry_dir(given: Option<&Path>) -> Outcome<PathBuf> {
     }
 }
 
-pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+/// Where the system's own services keep their state.
+fn system_dir(name: &str) -> Option<PathBuf> {
+    match cfg!(windows) {
+        true => std::env::var_os("ProgramData").map(|data| Path::new(&data).join(name)),
+        false => Some(Path::new("/var/lib").join(name)),
+    }
 }
 
 fn default_dir(name: &str) -> Outcome<PathBuf> {
-    if is_root() {
-        return Ok(Path::new("/var/lib").join(name));
+    if let (true, Some(system)) = (is_privileged(), system_dir(name)) {
+        return Ok(system);
     }
     let base = directories::BaseDirs::new();
-    base.and_then(|b| b.state_dir().map(|d| d.join(name)))
+    // Only XDG has a directory for state.
+    base.map(|b| b.state_dir().unwrap_or(b.data_local_dir()).join(name))
         .ok_or_else(|| {
             Failure::new(
                 Exit::Usage,
@@ -114,10 +117,16 @@ pub(crate) fn is_member(state_dir: &Path) -> bool {
         .unwrap_or(true)
 }
 
+/// Rights come from the directory there.
+#[cfg(windows)]
+pub(crate) fn hand_over(_dir: &Path) {}
+
 /// Gives what root wrote into a service user's directory to that user, or the service could not read it.
+#[cfg(unix)]
 pub(crate) fn hand_over(dir: &Path) {
+    use std::os::unix::fs::MetadataExt;
     let Ok(owner) = std::fs::metadata(dir) else { return };
-    if !is_root() || owner.uid() == 0 {
+    if !is_privileged() || owner.uid() == 0 {
         return;
     }
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {

@@ -10,7 +10,7 @@ use crate::{
     clock::{self, Clock},
     config::{Config, TunChoice},
     control::{
-        SOCKET_NAME, ServerError,
+        self, ServerError,
         server::{self, Context, Server},
         types::{DownReply, Event, EventLine, ReloadReply},
     },
@@ -25,6 +25,7 @@ use crate::{
     settings::{self, Settings},
     state::{StateDir, StateError},
     storage::Storage,
+    system::{Reload, Stop},
     tun::{self, Device, DeviceConfig, NoTun, TunError, TunQueue},
     udp::{PortChoice, Udp, UdpError},
 };
@@ -40,7 +41,6 @@ use std::{
     time::Instant,
 };
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
 };
@@ -120,25 +120,25 @@ impl Daemon {
     }
 
     /// Runs a node in the foreground until it is told to stop: by SIGTERM or SIGINT (planned stop; a second one
-    /// ends at once) or through the control API. SIGHUP reads the settings again.
+    /// ends at once) or through the control API. SIGHUP reads the settings again. (Windows: Ctrl-C, Ctrl-Break, closing
+    /// the console, shutting down; no SIGHUP.)
     pub async fn run(config: Config) -> Result<(), DaemonError> {
         let failed = |source| DaemonError::System {
             what: "cannot watch for signals",
             source,
         };
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+        let mut stop = Stop::watch().map_err(failed)?;
+        let mut reload = Reload::watch().map_err(failed)?;
         // A slow start (a TUN device that waits for a kernel module) can be broken off as well.
         let mut handle = tokio::select! {
             handle = Self::start(config) => handle?,
-            () = either(&mut terminate, &mut interrupt) => return Ok(()),
+            () = stop.requested() => return Ok(()),
         };
         loop {
             tokio::select! {
                 result = handle.stopped() => return result,
-                () = either(&mut terminate, &mut interrupt) => break,
-                _ = hangup.recv() => match handle.reload().await {
+                () = stop.requested() => break,
+                () = reload.requested() => match handle.reload().await {
                     Ok(_) => {}
                     Err(error) => tracing::error!(%error, "the settings were not read again"),
                 },
@@ -146,18 +146,11 @@ impl Daemon {
         }
         tokio::select! {
             result = handle.stop() => result.map(|_| ()),
-            () = either(&mut terminate, &mut interrupt) => {
+            () = stop.requested() => {
                 tracing::warn!("second signal: ending at once");
                 Ok(())
             }
         }
-    }
-}
-
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
     }
 }
 
@@ -435,19 +428,19 @@ fn listen(
     let path = config
         .control_socket
         .clone()
-        .unwrap_or_else(|| dir.path().join(SOCKET_NAME));
+        .unwrap_or_else(|| control::default_place(dir.path()));
     let group = config
         .control_group
         .as_deref()
         .or(settings.control_group.as_deref());
-    let group = group.map(server::group_id).transpose()?;
-    if let (Some(group), None) = (group, &config.control_socket) {
+    let group = group.map(server::find_group).transpose()?;
+    if let (Some(group), None) = (&group, &config.control_socket) {
         dir.admit_group(group).map_err(|source| ServerError::Io {
             path: path.clone(),
             source,
         })?;
     }
-    match Server::start(path, group, context) {
+    match Server::start(path, group.as_ref(), context) {
         Ok(server) => Ok(Some(server)),
         Err(ServerError::Io { path, source })
             if config.control_socket.is_none() && is_unwritable(&source) =>

@@ -185,8 +185,7 @@ fn enrol_error(error: RegistryError) -> JoinError {
 
 /// The host's name, made into a DNS label.
 fn default_name() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    name_from_host(&host)
+    name_from_host(&crate::system::host_name())
 }
 
 fn name_from_host(host: &str) -> String {
@@ -243,7 +242,7 @@ pub async fn leave(state_dir: &Path) -> Result<Left, LeaveError> {
         dir.remove(&format!("{}.damaged", item.file_name()))?;
         dir.remove(item.file_name())?;
     }
-    dir.remove(crate::control::SOCKET_NAME)?;
+    crate::control::remove_left_over(&dir)?;
     Ok(left)
 }
 

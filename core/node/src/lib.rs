@@ -20,6 +20,7 @@ pub mod registry;
 pub mod settings;
 pub mod state;
 mod storage;
+pub mod system;
 #[cfg(test)]
 mod testing;
 pub mod tun;

@@ -2,19 +2,22 @@
 //!
 //! Each runs a [`Forwarder`] over the snapshot that control published last, from reading a packet to sending
 //! it, with nothing in between. What is not data goes to control over a bounded channel; when that is full, it
-//! is dropped and counted, as a network would. An idle thread sleeps in `poll` without a timeout; an event
-//! descriptor wakes it to stop.
+//! is dropped and counted, as a network would. An idle thread sleeps without a timeout until there is something to read
+//! or a [`Wake`] tells it to stop.
 
-use crate::{clock::Clock, tun::TunQueue, udp::Udp};
+use crate::{
+    clock::Clock,
+    system::{Wake, wait},
+    tun::TunQueue,
+    udp::Udp,
+};
 use arc_swap::ArcSwap;
 use osier_dataplane::{Action, DropReason, Forwarder};
 use osier_proto::{Instant, Snapshot, snapshot::Activity, tunnel::TunnelId};
 use quinn_udp::RecvMeta;
-use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use std::{
     io::{self, IoSliceMut},
     net::SocketAddr,
-    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -177,18 +180,14 @@ impl Path {
 /// The running threads. Dropping this stops them and waits for their end.
 #[derive(Debug)]
 pub struct PacketThreads {
-    stop: Arc<OwnedFd>,
+    stop: Arc<Wake>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl PacketThreads {
     pub fn start(shared: &Shared) -> io::Result<Self> {
-        let stop = Arc::new(rustix::event::eventfd(
-            0,
-            EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC,
-        )?);
         let mut this = Self {
-            stop,
+            stop: Arc::new(Wake::new()?),
             threads: Vec::new(),
         };
         this.spawn("osier-tun", shared, tun_to_udp)?;
@@ -196,7 +195,7 @@ impl PacketThreads {
         Ok(this)
     }
 
-    fn spawn(&mut self, name: &str, shared: &Shared, run: fn(&Shared, &OwnedFd)) -> io::Result<()> {
+    fn spawn(&mut self, name: &str, shared: &Shared, run: fn(&Shared, &Wake)) -> io::Result<()> {
         let (shared, stop) = (shared.clone(), self.stop.clone());
         let thread = std::thread::Builder::new()
             .name(name.into())
@@ -208,25 +207,19 @@ impl PacketThreads {
 
 impl Drop for PacketThreads {
     fn drop(&mut self) {
-        // The counter is never read, so it stays readable and wakes every thread. Writing 1 to it cannot fail.
-        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        self.stop.wake();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
-fn tun_to_udp(shared: &Shared, stop: &OwnedFd) {
+fn tun_to_udp(shared: &Shared, stop: &Wake) {
     let mut path = Path::new();
     let mut packet = vec![0; BUFFER];
-    loop {
-        let mut fds = [
-            PollFd::from_borrowed_fd(shared.tun.readable(), PollFlags::IN),
-            PollFd::new(stop, PollFlags::IN),
-        ];
-        if !wait(&mut fds) {
-            return;
-        }
+    let mut emptied = false;
+    while wait(shared.tun.readable(), stop, emptied) {
+        emptied = false;
         let snapshot = shared.snapshot.load();
         let now = shared.clock.now();
         for _ in 0..BATCH {
@@ -234,7 +227,10 @@ fn tun_to_udp(shared: &Shared, stop: &OwnedFd) {
                 Ok(length) => {
                     shared.send_packet(&mut path, &snapshot, &mut packet[..length], now);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    emptied = true;
+                    break;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     shared.tell(FromPath::TunLost(error.to_string()));
@@ -245,19 +241,14 @@ fn tun_to_udp(shared: &Shared, stop: &OwnedFd) {
     }
 }
 
-fn udp_to_tun(shared: &Shared, stop: &OwnedFd) {
+fn udp_to_tun(shared: &Shared, stop: &Wake) {
     let mut path = Path::new();
     let mut storage = vec![0; BUFFERS * BUFFER];
     let mut meta = [RecvMeta::default(); BUFFERS];
     let mut failures = 0;
-    loop {
-        let mut fds = [
-            PollFd::new(&*shared.udp, PollFlags::IN),
-            PollFd::new(stop, PollFlags::IN),
-        ];
-        if !wait(&mut fds) {
-            return;
-        }
+    let mut emptied = false;
+    while wait(shared.udp.readable(), stop, emptied) {
+        emptied = false;
         let mut handled = 0;
         while handled < BATCH {
             let received = {
@@ -269,7 +260,10 @@ fn udp_to_tun(shared: &Shared, stop: &OwnedFd) {
             };
             let count = match received {
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    emptied = true;
+                    break;
+                }
                 // Reports about what others did with our datagrams.
                 Err(error) if failures < 1000 => {
                     tracing::debug!(%error, "receiving failed");
@@ -291,19 +285,6 @@ fn udp_to_tun(shared: &Shared, stop: &OwnedFd) {
                     handled += 1;
                 }
             }
-        }
-    }
-}
-
-/// Sleeps until there is something to read; `false` when it is time to stop.
-fn wait(fds: &mut [PollFd<'_>; 2]) -> bool {
-    match rustix::event::poll(fds, None) {
-        Ok(_) => fds[1].revents().is_empty(),
-        // A signal: look again.
-        Err(rustix::io::Errno::INTR) => true,
-        Err(error) => {
-            tracing::error!(%error, "poll failed");
-            false
         }
     }
 }

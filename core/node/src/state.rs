@@ -16,16 +16,16 @@
 //! All but the last three begin with a line `osier VERSION NAME LENGTH CHECKSUM`. A file is replaced by writing
 //! a temporary one beside it, flushing it to disk, renaming it and flushing the directory, so that a crash
 //! leaves the old or the new content, never a mixture. One process at a time uses a directory: it holds an
-//! exclusive `flock` on the directory itself, which works on a read-only file system too and cannot go stale.
+//! exclusive `flock` on the directory itself, which works on a read-only file system too and cannot go stale. (On
+//! Windows it holds the file `lock` open, and the control API is a named pipe, so there is no `control.sock`.)
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use crate::system::{
+    Group,
+    files::{self, DirLock},
+};
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    os::{
-        fd::OwnedFd,
-        unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    },
     path::{Path, PathBuf},
 };
 
@@ -144,8 +144,7 @@ impl Content {
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    /// The directory itself, which carries the lock.
-    handle: OwnedFd,
+    lock: DirLock,
 }
 
 impl StateDir {
@@ -157,48 +156,33 @@ impl StateDir {
         if !path.is_dir() {
             return Err(StateError::Empty(path.to_owned()));
         }
-        let read = |e: rustix::io::Errno| StateError::Read {
+        let lock = DirLock::acquire(path).map_err(|source| StateError::Read {
             path: path.to_owned(),
-            source: e.into(),
+            source,
+        })?;
+        let Some(lock) = lock else {
+            let pid = fs::read_to_string(path.join("lock"))
+                .ok()
+                .and_then(|text| text.trim().parse().ok());
+            return Err(StateError::Locked {
+                dir: path.to_owned(),
+                pid,
+            });
         };
-        let handle = rustix::fs::open(
-            path,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(read)?;
-        match rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let pid = fs::read_to_string(path.join("lock"))
-                    .ok()
-                    .and_then(|text| text.trim().parse().ok());
-                return Err(StateError::Locked {
-                    dir: path.to_owned(),
-                    pid,
-                });
-            }
-            Err(error) => return Err(read(error)),
-        }
         let dir = Self {
             path: path.to_owned(),
-            handle,
+            lock,
         };
-        dir.write_pid();
-        dir.tighten();
+        files::tighten(&dir.path, &dir.path_of(Item::Identity));
         Ok(dir)
     }
 
     /// Opens and locks a directory, making it (0700) when there is none.
     pub fn create(path: &Path) -> Result<Self, StateError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|source| StateError::Write {
-                path: path.to_owned(),
-                source,
-            })?;
+        files::make_private_dir(path).map_err(|source| StateError::Write {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::open(path)
     }
 
@@ -268,7 +252,7 @@ impl StateDir {
             Err(source) => Err(StateError::Write { path, source }),
             Ok(()) => {
                 // The removal is done; whether it survives a power cut is all that a failure here changes.
-                let _ = rustix::fs::fsync(&self.handle);
+                let _ = self.lock.sync();
                 Ok(())
             }
         }
@@ -278,18 +262,12 @@ impl StateDir {
         let path = self.path.join(name);
         let temporary = self.path.join(format!(".{name}.new"));
         let result = (|| {
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&temporary)?;
+            let mut file = files::create_private(&temporary)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             drop(file);
             fs::rename(&temporary, &path)?;
-            rustix::fs::fsync(&self.handle)?;
-            Ok(())
+            self.lock.sync()
         })();
         result.map_err(|source: io::Error| {
             let _ = fs::remove_file(&temporary);
@@ -297,36 +275,15 @@ impl StateDir {
         })
     }
 
-    /// For the error message of a second daemon only, so a failure does not matter.
-    fn write_pid(&self) {
-        let _ = fs::write(self.path.join("lock"), format!("{}\n", std::process::id()));
-    }
-
-    /// Takes away what others should never have had: any right on the keys, writing in the directory.
-    fn tighten(&self) {
-        let clear = |path: &Path, bits: u32| {
-            let Ok(meta) = fs::metadata(path) else { return };
-            let mode = meta.permissions().mode();
-            if mode & bits != 0 && fs::set_permissions(path, fs::Permissions::from_mode(mode & !bits)).is_ok()
-            {
-                tracing::warn!(path = %path.display(), "permissions were too wide and have been tightened");
-            }
-        };
-        clear(&self.path, 0o027);
-        clear(&self.path_of(Item::Identity), 0o077);
-    }
-
-    /// Lets the members of a group reach the control socket inside (the files stay 0600).
-    pub fn admit_group(&self, group: u32) -> io::Result<()> {
-        std::os::unix::fs::chown(&self.path, None, Some(group))?;
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o710))
+    /// Lets the members of a group reach the control socket inside; the files stay private.
+    pub fn admit_group(&self, group: &Group) -> io::Result<()> {
+        files::admit_group(&self.path, group)
     }
 }
 
 impl Drop for StateDir {
     fn drop(&mut self) {
-        // Closing the handle gives the lock free; the pid would only mislead.
-        let _ = fs::remove_file(self.path.join("lock"));
+        self.lock.release(&self.path);
     }
 }
 
@@ -386,6 +343,8 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::testing::TempDir;
+    #[cfg(unix)]
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn what_was_written_is_read_back() {
@@ -397,6 +356,7 @@ mod tests {
         assert_eq!(dir.read(Item::Members).unwrap(), Content::Intact(b"two".to_vec()));
     }
 
+    #[cfg(unix)]
     #[test]
     fn directory_and_files_are_private() {
         let temp = TempDir::new("state-modes");
@@ -414,6 +374,7 @@ mod tests {
         );
     }
 
+    #[cfg(unix)]
     #[test]
     fn wide_permissions_are_tightened_on_open() {
         let temp = TempDir::new("state-tighten");

@@ -4,16 +4,13 @@
 //! fragmented on the way (no DF): the TUN device's MTU of 1280 then passes on every path, and nothing depends
 //! on ICMP. Addresses are IPv4 or IPv6 proper outside this module, never IPv4 inside IPv6.
 
+use crate::system::{self, Readable, SocketWatch};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec},
-    net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery},
-};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
-    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
 };
 
 /// The port of a node unless told otherwise: outside the range that systems hand out by themselves.
@@ -24,10 +21,7 @@ const NEARBY: u16 = 8;
 /// What we ask the kernel to buffer, each way; it may give less. It is charged as used, not when idle.
 const KERNEL_BUFFER: usize = 4 << 20;
 /// How long a packet thread waits for a full socket.
-const SEND_WAIT: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 1_000_000,
-};
+const SEND_WAIT: Duration = Duration::from_millis(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum UdpError {
@@ -54,6 +48,7 @@ pub enum PortChoice {
 pub struct Udp {
     socket: UdpSocket,
     state: UdpSocketState,
+    watch: SocketWatch,
     /// IPv4 destinations are written as IPv6.
     dual_stack: bool,
     port: u16,
@@ -84,7 +79,8 @@ impl Udp {
         };
         let socket = UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        allow_fragments(&socket, dual_stack);
+        system::allow_fragments(&socket, dual_stack);
+        let watch = SocketWatch::new(&socket)?;
         // More than the system allows is quietly cut; less than asked is no failure.
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), KERNEL_BUFFER);
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), KERNEL_BUFFER);
@@ -92,6 +88,7 @@ impl Udp {
         Ok(Self {
             socket,
             state,
+            watch,
             dual_stack,
             port,
         })
@@ -139,18 +136,16 @@ impl Udp {
     pub fn send(&self, remote: SocketAddr, datagram: &[u8]) -> io::Result<()> {
         match self.try_send(remote, datagram) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
-                rustix::event::poll(&mut fds, Some(&SEND_WAIT))?;
+                system::wait_writable(&self.socket, SEND_WAIT)?;
                 self.try_send(remote, datagram)
             }
             other => other,
         }
     }
-}
 
-impl AsFd for Udp {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// Says when [`Self::receive`] has something.
+    pub fn readable(&self) -> Readable<'_> {
+        self.watch.readable(&self.socket)
     }
 }
 
@@ -167,36 +162,6 @@ fn open(port: u16, dual_stack: bool) -> io::Result<Socket> {
     socket.bind(&SocketAddr::new(address, port).into())?;
     Ok(socket)
 }
-
-/// Undoes what quinn-udp sets for QUIC, which must not be fragmented. A failure leaves DF on, which on nearly
-/// all paths changes nothing.
-fn allow_fragments(socket: &UdpSocket, ipv6: bool) {
-    let _ = sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT);
-    if ipv6 {
-        let _ = sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT);
-        clear_ipv6_dontfrag(socket);
-    }
-}
-
-/// rustix and socket2 know no name for this option.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn clear_ipv6_dontfrag(socket: &UdpSocket) {
-    use std::os::fd::AsRawFd;
-    let off: libc::c_int = 0;
-    // SAFETY: the descriptor is open for the length of the call, and the pointer and length describe `off`.
-    let _ = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IPV6,
-            libc::IPV6_DONTFRAG,
-            (&raw const off).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn clear_ipv6_dontfrag(_: &UdpSocket) {}
 
 fn is_taken(error: &io::Error) -> bool {
     matches!(
@@ -229,19 +194,14 @@ fn proper(address: SocketAddr) -> SocketAddr {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::system::Wake;
+    #[cfg(target_os = "linux")]
+    use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 
     fn receive_one(udp: &Udp) -> (SocketAddr, Vec<u8>) {
         let mut buffer = [0; 2000];
         let mut meta = [RecvMeta::default()];
-        let mut fds = [PollFd::new(udp, PollFlags::IN)];
-        rustix::event::poll(
-            &mut fds,
-            Some(&Timespec {
-                tv_sec: 5,
-                tv_nsec: 0,
-            }),
-        )
-        .unwrap();
+        assert!(system::wait(udp.readable(), &Wake::new().unwrap(), true));
         assert_eq!(
             udp.receive(&mut [IoSliceMut::new(&mut buffer)], &mut meta)
                 .unwrap(),
@@ -285,16 +245,17 @@ mod tests {
         assert_ne!(first.port(), second.port());
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn packets_may_be_fragmented() {
         let udp = Udp::bind(PortChoice::Exactly(0)).unwrap();
         assert_eq!(
-            sockopt::ip_mtu_discover(&udp).unwrap(),
+            sockopt::ip_mtu_discover(&udp.socket).unwrap(),
             Ipv4PathMtuDiscovery::DONT
         );
         if udp.has_ipv6() {
             assert_eq!(
-                sockopt::ipv6_mtu_discover(&udp).unwrap(),
+                sockopt::ipv6_mtu_discover(&udp.socket).unwrap(),
                 Ipv6PathMtuDiscovery::DONT
             );
         }

@@ -10,8 +10,8 @@ use osier_babel::RouterId;
 use osier_core::babel_mode::{
     self, Config, Error, Install, InterfaceOptions, Report, parse_router_id, parse_rx_cost,
 };
+use osier_core::system::Stop;
 use std::{path::PathBuf, time::Duration};
-use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -105,15 +105,8 @@ pub(crate) async fn babel(args: &BabelArgs, output: &Output) -> Outcome {
         (None, Some(control)) => {
             let config = args.config(control.clone())?;
             super::start_log(args.log_level.as_deref(), output)?;
-            let stop = |kind| signal(kind).map_err(|e| Failure::io("cannot listen for signals", &e));
-            let (mut terminate, mut interrupt) =
-                (stop(SignalKind::terminate())?, stop(SignalKind::interrupt())?);
-            let shutdown = async move {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            };
+            let mut stop = Stop::watch().map_err(|e| Failure::io("cannot listen for signals", &e))?;
+            let shutdown = async move { stop.requested().await };
             babel_mode::run(config, shutdown).await.map_err(|e| explain(&e))
         }
         (None, None) => Err(Failure::plain(Exit::Usage, "give --control PATH")),

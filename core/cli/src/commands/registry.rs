@@ -6,6 +6,7 @@ use crate::{
     output::{BOLD, GOOD, Output, paint},
     paths::RegistryDirArgs,
 };
+use osier_core::system::Stop;
 use osier_registry::{NetworkDir, Registry, ServeOptions, Server};
 use serde::Serialize;
 use std::{
@@ -13,7 +14,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
-use tokio::signal::unix::{SignalKind, signal};
 use toml_edit::{Array, DocumentMut, Table, value};
 
 #[derive(Debug, clap::Args)]
@@ -80,8 +80,7 @@ async fn serve(args: &ServeArgs, output: &Output) -> Outcome {
     super::start_log(args.log_level.as_deref(), output)?;
     prepare(args, &path)?;
     // Before the start, so that no signal is missed.
-    let stop = |kind| signal(kind).map_err(|e| Failure::io("cannot listen for signals", &e));
-    let (mut terminate, mut interrupt) = (stop(SignalKind::terminate())?, stop(SignalKind::interrupt())?);
+    let mut stop = Stop::watch().map_err(|e| Failure::io("cannot listen for signals", &e))?;
     let registry = Registry::open(&path).await.map_err(|e| explain(&e))?;
     let server = registry
         .serve(ServeOptions { listen: args.listen })
@@ -96,10 +95,7 @@ async fn serve(args: &ServeArgs, output: &Output) -> Outcome {
             r.address
         )
     })?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    stop.requested().await;
     server.stop().await;
     Ok(())
 }

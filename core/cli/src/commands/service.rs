@@ -7,9 +7,9 @@
 use crate::{
     exit::{Exit, Failure, Outcome},
     output::Output,
-    paths::is_root,
 };
 use clap::{Subcommand, ValueEnum};
+use osier_core::system::is_privileged;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -102,6 +102,13 @@ impl Kind {
 }
 
 pub(crate) fn service(args: &ServiceArgs, output: &Output) -> Outcome {
+    if !cfg!(target_os = "linux") {
+        return Err(Failure::new(
+            Exit::Failure,
+            "`osier service` is not supported on this system: it needs Linux with systemd",
+            "start `osier up` by this system's own means",
+        ));
+    }
     match &args.action {
         Action::Show(unit) => {
             let text = unit_text(unit, false)?;
@@ -342,7 +349,7 @@ WantedBy=multi-user.target
 ";
 
 fn need_root_and_systemd() -> Outcome {
-    if !is_root() {
+    if !is_privileged() {
         return Err(Failure::new(
             Exit::Permission,
             "installing a service needs root",

@@ -78,10 +78,10 @@ fn explain(error: &DaemonError, state_dir: &Path) -> Failure {
             Exit::Permission
         }
         DaemonError::Tun(TunError::BadName { .. })
-        | DaemonError::Control(ServerError::NoGroup(_))
+        | DaemonError::Control(ServerError::NoGroup(_) | ServerError::NoPipe(_))
         | DaemonError::Logging(_)
         | DaemonError::Settings(_) => Exit::Usage,
-        DaemonError::Control(ServerError::InTheWay(_)) => Exit::Conflict,
+        DaemonError::Control(ServerError::InTheWay(_) | ServerError::PipeTaken(_)) => Exit::Conflict,
         DaemonError::Control(ServerError::Io { source, .. }) if denied(source) => Exit::Permission,
         _ => Exit::Failure,
     };

@@ -64,7 +64,7 @@ pub enum Error {
     NotRunning { path: PathBuf, source: io::Error },
     #[error("the answer from {} makes no sense: {reason}", path.display())]
     BadAnswer { path: PathBuf, reason: String },
-    #[error("`osier babel` needs Linux so far")]
+    #[error("`osier babel` is not supported on this system: it needs Linux")]
     Unsupported,
 }
 

@@ -3,7 +3,7 @@
 //! Every call opens its own connection: a front end needs no state, and a daemon that restarts between two
 //! calls is not noticed.
 
-use super::types::*;
+use super::{listener, types::*};
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, Response, body::Incoming, header};
@@ -15,7 +15,6 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::net::UnixStream;
 
 /// No answer that is not a stream takes longer than this (`down` has its own limit).
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +44,7 @@ pub enum ClientError {
     Nonsense(String),
 }
 
-/// Where a daemon's socket is. Cheap to make and to clone; connects on each call.
+/// Where a daemon's socket is (on Windows: its pipe). Cheap to make and to clone; connects on each call.
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
@@ -54,7 +53,7 @@ pub struct Client {
 impl Client {
     /// The daemon whose state directory is `state_dir`.
     pub fn in_state_dir(state_dir: &Path) -> Self {
-        Self::at(state_dir.join(super::SOCKET_NAME))
+        Self::at(super::default_place(state_dir))
     }
 
     /// The daemon that listens on `socket`.
@@ -166,7 +165,7 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.socket)
+        let stream = listener::connect(&self.socket)
             .await
             .map_err(|e| self.connect_error(&e))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))

@@ -1,11 +1,15 @@
 //! The server's side of the control API.
 
-use super::types::{DownReply, ErrorReply, Event, EventLine, LogLine, ProbeRequest, TraceRequest};
+use super::{
+    listener::{self, Listener},
+    types::{DownReply, ErrorReply, Event, EventLine, LogLine, ProbeRequest, TraceRequest},
+};
 use crate::{
     clock,
     control_loop::{Ask, ProbeAnswer},
     daemon::Ending,
     logging,
+    system::Group,
 };
 use axum::{
     Json, Router,
@@ -18,14 +22,12 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use std::{
     convert::Infallible,
-    fs, io,
+    io,
     net::Ipv6Addr,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use tokio::{
-    net::UnixListener,
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
 };
@@ -41,8 +43,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub enum ServerError {
     #[error("there is no group {0:?} on this system")]
     NoGroup(String),
+    #[error("cannot look up the group {name:?}: {source}")]
+    GroupLookup { name: String, source: io::Error },
     #[error("{} is in the way of the control socket: remove it, or choose another path with --control-socket", .0.display())]
     InTheWay(PathBuf),
+    #[error("another program has the pipe {}: end it, or choose another name with --control-socket", .0.display())]
+    PipeTaken(PathBuf),
+    #[error(r"{} is not the name of a pipe: on Windows the control socket is a named pipe, \\.\pipe\NAME", .0.display())]
+    NoPipe(PathBuf),
     #[error("cannot listen on the control socket {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -66,23 +74,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Listens on `path`. A socket that a crashed daemon left is replaced: the caller holds the lock of the state
-    /// directory, so nobody listens there. `group` may use the socket besides our own user.
-    pub(crate) fn start(path: PathBuf, group: Option<u32>, context: Context) -> Result<Self, ServerError> {
-        let failed = |source| ServerError::Io {
-            path: path.clone(),
-            source,
-        };
-        match fs::symlink_metadata(&path) {
-            Ok(meta) if meta.file_type().is_socket() => fs::remove_file(&path).map_err(failed)?,
-            Ok(_) => return Err(ServerError::InTheWay(path)),
-            Err(_) => {}
-        }
-        let listener = bind_private(&path).map_err(failed)?;
-        if let Some(group) = group {
-            std::os::unix::fs::chown(&path, None, Some(group)).map_err(failed)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
-        }
+    /// Listens at `path`: a socket's, or on Windows a pipe's. A socket that a crashed daemon left is replaced: the
+    /// caller holds the lock of the state directory, so nobody listens there. `group` may use it besides our own user.
+    pub(crate) fn start(path: PathBuf, group: Option<&Group>, context: Context) -> Result<Self, ServerError> {
+        let listener = Listener::bind(&path, group)?;
         let mut ended = context.ended.clone();
         let serve = axum::serve(listener, router(context)).with_graceful_shutdown(async move {
             // Fails when the daemon is being torn down, which ends it just as well.
@@ -109,44 +104,20 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
-        let _ = fs::remove_file(&self.path);
+        listener::remove(&self.path);
     }
 }
 
-/// The socket never exists with wider permissions than 0600, not even for a moment: it is made in a private
-/// directory beside its place. (The process's umask would do as well, but belongs to the embedding program.)
-fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    let mut nursery = path.as_os_str().to_owned();
-    nursery.push(".new");
-    let nursery = PathBuf::from(nursery);
-    let newborn = nursery.join("s");
-    let _ = fs::remove_file(&newborn);
-    let _ = fs::remove_dir(&nursery);
-    fs::DirBuilder::new().mode(0o700).create(&nursery)?;
-    let bound = UnixListener::bind(&newborn).and_then(|listener| {
-        fs::set_permissions(&newborn, fs::Permissions::from_mode(0o600))?;
-        fs::rename(&newborn, path)?;
-        Ok(listener)
-    });
-    let _ = fs::remove_file(&newborn);
-    let _ = fs::remove_dir(&nursery);
-    bound
-}
-
-/// The number of a group.
-pub(crate) fn group_id(name: &str) -> Result<u32, ServerError> {
-    if let Ok(number) = name.parse() {
-        return Ok(number);
+/// The group with this name or number.
+pub(crate) fn find_group(name: &str) -> Result<Group, ServerError> {
+    match Group::find(name) {
+        Ok(Some(group)) => Ok(group),
+        Ok(None) => Err(ServerError::NoGroup(name.to_owned())),
+        Err(source) => Err(ServerError::GroupLookup {
+            name: name.to_owned(),
+            source,
+        }),
     }
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    groups
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split(':');
-            (fields.next() == Some(name)).then(|| fields.nth(1))?
-        })
-        .find_map(|number| number.parse().ok())
-        .ok_or_else(|| ServerError::NoGroup(name.to_owned()))
 }
 
 fn router(context: Context) -> Router {
@@ -420,9 +391,9 @@ mod tests {
         events: broadcast::Sender<EventLine>,
     }
 
-    fn lonely(group: Option<u32>) -> Lonely {
+    fn lonely() -> Lonely {
         let temp = TempDir::new("server");
-        let path = temp.path().join("control.sock");
+        let path = crate::control::default_place(temp.path());
         let (asks, questions) = mpsc::channel(1);
         let (events, _) = broadcast::channel(4);
         let (end, ended) = watch::channel(Ending::NotYet);
@@ -433,7 +404,7 @@ mod tests {
             name: "alice".into(),
             address: Ipv6Addr::LOCALHOST,
         };
-        let server = Server::start(path.clone(), group, context).unwrap();
+        let server = Server::start(path.clone(), None, context).unwrap();
         Lonely {
             asks: questions,
             path,
@@ -445,7 +416,7 @@ mod tests {
     }
 
     async fn raw(path: &Path, request: &str) -> String {
-        let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
+        let mut stream = listener::connect(path).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
@@ -462,7 +433,7 @@ mod tests {
 
     #[tokio::test]
     async fn nonsense_gets_an_error_that_says_so() {
-        let mut server = lonely(None);
+        let mut server = lonely();
         server.asks.close();
         let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         for (request, status, code) in [
@@ -497,46 +468,16 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn stale_socket_is_replaced_and_anything_else_left_alone() {
-        let temp = TempDir::new("stale");
-        let path = temp.path().join("control.sock");
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        assert!(path.exists());
-        assert!(bind_private(&path).is_ok());
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, "precious").unwrap();
-        let (asks, _) = mpsc::channel(1);
-        let context = Context {
-            asks,
-            events: broadcast::channel(1).0,
-            ended: watch::channel(Ending::NotYet).1,
-            name: String::new(),
-            address: Ipv6Addr::LOCALHOST,
-        };
-        assert!(matches!(
-            Server::start(path.clone(), None, context),
-            Err(ServerError::InTheWay(_))
-        ));
-        assert_eq!(fs::read(&path).unwrap(), b"precious");
-    }
-
-    #[tokio::test]
-    async fn socket_is_private_unless_a_group_is_given() {
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&lonely(None).path), 0o600);
-        assert_eq!(
-            mode(&lonely(Some(rustix::process::getgid().as_raw())).path),
-            0o660
+    #[test]
+    fn unknown_group_is_named() {
+        assert!(
+            matches!(find_group("no-such-group"), Err(ServerError::NoGroup(name)) if name == "no-such-group")
         );
-        assert!(matches!(group_id("no-such-group"), Err(ServerError::NoGroup(_))));
-        assert_eq!(group_id("root").unwrap(), 0);
-        assert_eq!(group_id("4711").unwrap(), 4711);
     }
 
     #[tokio::test]
     async fn slow_reader_of_events_is_told_what_it_missed() {
-        let server = lonely(None);
+        let server = lonely();
         let mut lines = Client::at(&server.path).events().await.unwrap();
         assert!(matches!(
             lines.next().await.unwrap().unwrap().event,
@@ -552,7 +493,7 @@ mod tests {
 
     #[tokio::test]
     async fn streams_and_down_end_when_the_node_has_stopped() {
-        let mut server = lonely(None);
+        let mut server = lonely();
         let client = Client::at(&server.path);
         let mut events = client.events().await.unwrap();
         events.next().await.unwrap().unwrap();

@@ -6,7 +6,8 @@ mod none;
 pub use device::{Device, DeviceConfig};
 pub use none::NoTun;
 
-use std::{io, net::Ipv6Addr, os::fd::BorrowedFd};
+use crate::system::Readable;
+use std::{io, net::Ipv6Addr};
 
 /// The device's MTU in octets: the least that IPv6 demands, so it passes on every path.
 pub const MTU: u16 = 1280;
@@ -23,8 +24,9 @@ pub trait TunQueue: Send + Sync + std::fmt::Debug {
     /// Writes one packet without waiting; a full queue drops it.
     fn send(&self, packet: &[u8]) -> io::Result<()>;
 
-    /// Becomes readable when [`Self::receive`] has something.
-    fn readable(&self) -> BorrowedFd<'_>;
+    /// Says when [`Self::receive`] has something: a descriptor that becomes readable, or on Windows an event that is
+    /// signalled when something comes to an empty queue.
+    fn readable(&self) -> Readable<'_>;
 
     /// What the operator calls it; `None` when there is no device.
     fn name(&self) -> Option<&str>;
@@ -37,15 +39,34 @@ pub trait TunQueue: Send + Sync + std::fmt::Debug {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TunError {
-    #[error(
-        "no permission to make the network device {name}: run as root or with CAP_NET_ADMIN, install the service \
-         (`osier service install`), or run without a device (--no-tun)"
+    #[cfg_attr(
+        not(windows),
+        error(
+            "no permission to make the network device {name}: run as root or with CAP_NET_ADMIN, install the service \
+             (`osier service install`), or run without a device (--no-tun)"
+        )
+    )]
+    #[cfg_attr(
+        windows,
+        error(
+            "no permission to make the network device {name}: run as administrator, or run without a device (--no-tun)"
+        )
     )]
     Permission { name: String },
     #[error(
         "this system has no TUN devices (/dev/net/tun is missing): load the module (`modprobe tun`), or run without a device (--no-tun)"
     )]
     Unsupported,
+    #[error(
+        "the driver Wintun is missing: get wintun.dll from https://www.wintun.net and put it beside this program, at {}; \
+         or run without a device (--no-tun)", wanted.display()
+    )]
+    NoDriver { wanted: std::path::PathBuf },
+    #[error("the driver Wintun at {} cannot be used: {reason}", path.display())]
+    Driver {
+        path: std::path::PathBuf,
+        reason: String,
+    },
     #[error(
         "{name:?} cannot be the name of a device: 1 to 15 letters, digits, '-', '_' or '.', and at most one %d"
     )]

@@ -2,23 +2,18 @@
 //! answers echo requests itself then, see `Snapshot::answers_echo`.)
 
 use super::TunQueue;
-use rustix::event::EventfdFlags;
-use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-};
+use crate::system::{Readable, Wake};
+use std::io;
 
 #[derive(Debug)]
 pub struct NoTun {
-    /// Never readable.
-    silent: OwnedFd,
+    /// Never woken.
+    silent: Wake,
 }
 
 impl NoTun {
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            silent: rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
-        })
+        Ok(Self { silent: Wake::new()? })
     }
 }
 
@@ -31,8 +26,8 @@ impl TunQueue for NoTun {
         Ok(())
     }
 
-    fn readable(&self) -> BorrowedFd<'_> {
-        self.silent.as_fd()
+    fn readable(&self) -> Readable<'_> {
+        self.silent.readable()
     }
 
     fn name(&self) -> Option<&str> {

@@ -1,22 +1,16 @@
-//! A TUN device of the operating system, with its address and its route.
+//! By tun-rs.
 
-use super::{MTU, TunError, TunQueue, valid_name};
+use super::DeviceConfig;
+use crate::{
+    system::Readable,
+    tun::{MTU, TunError, TunQueue, valid_name},
+};
 use ipnet::IpNet;
 use std::{
     io,
-    net::Ipv6Addr,
     os::fd::{AsRawFd, BorrowedFd},
 };
 use tun_rs::{DeviceBuilder, SyncDevice};
-
-#[derive(Clone, Debug)]
-pub struct DeviceConfig {
-    /// `%d` stands for the first free number.
-    pub name: String,
-    pub address: Ipv6Addr,
-    /// The network's prefix, which is routed to the device.
-    pub network: IpNet,
-}
 
 /// The device vanishes, with its address and its route, when this is dropped.
 pub struct Device {
@@ -84,7 +78,7 @@ impl TunQueue for Device {
         self.device.send(packet).map(|_| ())
     }
 
-    fn readable(&self) -> BorrowedFd<'_> {
+    fn readable(&self) -> Readable<'_> {
         // SAFETY: the descriptor belongs to `self.device`, which lives at least as long as the borrow.
         unsafe { BorrowedFd::borrow_raw(self.device.as_raw_fd()) }
     }
@@ -111,6 +105,7 @@ fn explain(error: io::Error, name: &str) -> TunError {
 #[cfg(target_os = "linux")]
 async fn add_route(index: u32, prefix: IpNet) -> Result<(), String> {
     use rtnetlink::RouteMessageBuilder;
+    use std::net::Ipv6Addr;
     let IpNet::V6(prefix) = prefix else {
         return Err("it is not an IPv6 prefix".into());
     };

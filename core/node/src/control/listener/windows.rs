@@ -1,0 +1,216 @@
+//! A named pipe.
+//!
+//! Only processes of this machine may open it, and of those only our own user's, the administrators' and the
+//! system's, and with a group its members'. These may not make further instances of it, so none of them can answer in
+//! the daemon's place; the client in turn refuses a pipe that someone made whom it has no reason to trust.
+
+use crate::{
+    control::ServerError,
+    system::{
+        Group,
+        access::{self, Descriptor},
+    },
+};
+use std::{
+    fs::File,
+    io,
+    os::windows::{
+        fs::OpenOptionsExt,
+        io::{AsHandle, IntoRawHandle},
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{
+    net::windows::named_pipe::{NamedPipeClient, NamedPipeServer, ServerOptions},
+    time::Instant,
+};
+use windows_sys::Win32::{
+    Foundation::{ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY},
+    Storage::FileSystem::{
+        FILE_APPEND_DATA, FILE_FLAG_OVERLAPPED, FILE_GENERIC_READ, FILE_GENERIC_WRITE,
+        SECURITY_IDENTIFICATION,
+    },
+};
+
+/// What every pipe's name begins with.
+const PIPES: &str = r"\\.\pipe\";
+/// What a client needs. "Append" on a pipe means making instances of it, hence serving.
+const CLIENT_RIGHTS: u32 = (FILE_GENERIC_READ | FILE_GENERIC_WRITE) & !FILE_APPEND_DATA;
+/// A pipe all of whose instances are taken gets a new one in an instant.
+const BUSY: Duration = Duration::from_secs(2);
+/// Before trying again when the system makes no instance.
+const RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(in crate::control) struct Listener {
+    name: PathBuf,
+    descriptor: Descriptor,
+    /// Waits for the next client. While there is any instance, the name is ours.
+    next: Option<NamedPipeServer>,
+}
+
+impl Listener {
+    /// Fails when the name is taken, by whomever.
+    pub(in crate::control) fn bind(name: &Path, group: Option<&Group>) -> Result<Self, ServerError> {
+        if !is_pipe(name) {
+            return Err(ServerError::NoPipe(name.to_owned()));
+        }
+        let failed = |source: io::Error| match source.raw_os_error().map(|code| code as u32) {
+            Some(ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY) => ServerError::PipeTaken(name.to_owned()),
+            _ => ServerError::Io {
+                path: name.to_owned(),
+                source,
+            },
+        };
+        let descriptor = Descriptor::private_but_for(group, CLIENT_RIGHTS).map_err(failed)?;
+        let next = Some(instance(name, &descriptor, true).map_err(failed)?);
+        Ok(Self {
+            name: name.to_owned(),
+            descriptor,
+            next,
+        })
+    }
+}
+
+fn instance(name: &Path, descriptor: &Descriptor, first: bool) -> io::Result<NamedPipeServer> {
+    let mut attributes = descriptor.attributes();
+    let mut options = ServerOptions::new();
+    options.first_pipe_instance(first).reject_remote_clients(true);
+    // SAFETY: the attributes and the descriptor that they point to outlive the call.
+    unsafe { options.create_with_security_attributes_raw(name, (&raw mut attributes).cast()) }
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = NamedPipeServer;
+    type Addr = PathBuf;
+
+    /// May be cancelled: an instance that waits stays where it is.
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let waiting = match self.next.take() {
+                Some(waiting) => self.next.insert(waiting),
+                None => match instance(&self.name, &self.descriptor, false) {
+                    Ok(fresh) => self.next.insert(fresh),
+                    Err(error) => {
+                        tracing::error!(%error, "cannot make an instance of the control pipe");
+                        tokio::time::sleep(RETRY).await;
+                        continue;
+                    }
+                },
+            };
+            let connected = waiting.connect().await;
+            let taken = self.next.take();
+            // At once, so that the next client finds one; else it is tried again above.
+            self.next = instance(&self.name, &self.descriptor, false).ok();
+            match (connected, taken) {
+                (Ok(()), Some(taken)) => return (taken, self.name.clone()),
+                // A client that has gone again already.
+                (Err(error), _) => tracing::debug!(%error, "a client of the control pipe was lost"),
+                (Ok(()), None) => {}
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Ok(self.name.clone())
+    }
+}
+
+/// A pipe ends with its last handle.
+pub(in crate::control) fn remove(_: &Path) {}
+
+pub(in crate::control) async fn connect(name: &Path) -> io::Result<NamedPipeClient> {
+    if !is_pipe(name) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            ServerError::NoPipe(name.to_owned()).to_string(),
+        ));
+    }
+    let end = Instant::now() + BUSY;
+    let file = loop {
+        let opened = File::options()
+            .access_mode(CLIENT_RIGHTS)
+            .share_mode(0)
+            .custom_flags(FILE_FLAG_OVERLAPPED)
+            // Whoever serves it must not act in our name.
+            .security_qos_flags(SECURITY_IDENTIFICATION)
+            .open(name);
+        match opened {
+            Err(error) if error.raw_os_error() == Some(ERROR_PIPE_BUSY as i32) && Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            other => break other?,
+        }
+    };
+    if !access::owner_is_trusted(file.as_handle())? {
+        return Err(io::Error::other(format!(
+            "the pipe {} was made by a user who is neither you nor an administrator",
+            name.display()
+        )));
+    }
+    // SAFETY: the handle is of a pipe, open for overlapped use, and from here on tokio's.
+    unsafe { NamedPipeClient::from_raw_handle(file.into_raw_handle()) }
+}
+
+fn is_pipe(name: &Path) -> bool {
+    let name = name.to_string_lossy();
+    name.len() > PIPES.len()
+        && name
+            .get(..PIPES.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(PIPES))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::control::pipe_name;
+    use axum::serve::Listener as _;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn place(test: &str) -> PathBuf {
+        pipe_name(Path::new(&format!("{test}-{}", std::process::id()))).into()
+    }
+
+    #[tokio::test]
+    async fn octets_go_both_ways() {
+        let place = place("both-ways");
+        let mut listener = Listener::bind(&place, None).unwrap();
+        let mut client = connect(&place).await.unwrap();
+        let (mut server, _) = listener.accept().await;
+        client.write_all(b"ping").await.unwrap();
+        let mut buffer = [0; 4];
+        server.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"ping");
+        server.write_all(b"pong").await.unwrap();
+        client.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"pong");
+    }
+
+    #[tokio::test]
+    async fn name_is_taken_until_the_listener_ends() {
+        let place = place("taken");
+        let first = Listener::bind(&place, None).unwrap();
+        assert!(matches!(
+            Listener::bind(&place, None),
+            Err(ServerError::PipeTaken(_))
+        ));
+        drop(first);
+        Listener::bind(&place, None).unwrap();
+    }
+
+    #[tokio::test]
+    async fn other_places_are_no_pipes() {
+        let file = Path::new(r"C:\osier\control.sock");
+        assert!(matches!(Listener::bind(file, None), Err(ServerError::NoPipe(_))));
+        assert_eq!(
+            connect(file).await.unwrap_err().kind(),
+            io::ErrorKind::InvalidInput
+        );
+        assert_eq!(
+            connect(&place("nobody")).await.unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! A TUN device of the operating system, with its address and its route: by tun-rs on Unix, by wintun on Windows.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub use unix::Device;
+#[cfg(windows)]
+pub use windows::Device;
+
+use ipnet::IpNet;
+use std::net::Ipv6Addr;
+
+#[derive(Clone, Debug)]
+pub struct DeviceConfig {
+    /// `%d` stands for the first free number.
+    pub name: String,
+    pub address: Ipv6Addr,
+    /// The network's prefix, which is routed to the device.
+    pub network: IpNet,
+}
