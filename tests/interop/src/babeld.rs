@@ -1,6 +1,6 @@
 //! The reference implementation (Debian package `babeld`).
 
-use crate::{Router, Settings, seconds};
+use crate::{Key, Router, Settings, seconds};
 use osier_lab::{Process, Result, tool};
 
 /// Port of its local interface; each has a namespace of its own.
@@ -28,9 +28,19 @@ impl Babeld {
         command.arg("-I").arg(file("pid")).arg("-S").arg(file("state"));
         // One left by a killed predecessor is not ours.
         let _ = std::fs::remove_file(file("pid"));
+        for (number, key) in settings.keys.iter().enumerate() {
+            let algorithm = match key {
+                Key::HmacSha256(_) => "hmac-sha256",
+                Key::Blake2s(_) => "blake2s128",
+            };
+            let statement = format!("key id k{number} type {algorithm} value {}", key.hex());
+            command.args(["-C", &statement]);
+        }
+        // It takes one key per interface.
+        let key = if settings.keys.is_empty() { "" } else { " key k0" };
         for statement in [
             &format!(
-                "default type wired hello-interval {} update-interval {}",
+                "default type wired hello-interval {} update-interval {}{key}",
                 seconds(settings.hello),
                 seconds(settings.update)
             ),

@@ -1,6 +1,6 @@
 //! BIRD (Debian package `bird2`).
 
-use crate::{Router, Settings};
+use crate::{Key, Router, Settings};
 use osier_lab::{Error, Process, Result, tool};
 use std::path::PathBuf;
 
@@ -70,11 +70,12 @@ protocol babel {{
         rxcost {rx_cost};
         hello interval {hello} ms;
         update interval {update} ms;
-    }};
+{authentication}    }};
 }}
 {more}"#,
             id = router.v4(),
             interfaces = interfaces.join(", "),
+            authentication = authentication(&settings.keys),
             hello = settings.hello.as_millis(),
             update = settings.update.as_millis(),
         );
@@ -111,4 +112,22 @@ protocol babel {{
             .directory()
             .join(format!("{}-bird.{suffix}", router.name()))
     }
+}
+
+fn authentication(keys: &[Key]) -> String {
+    if keys.is_empty() {
+        return String::new();
+    }
+    let mut text = "        authentication mac;\n".to_owned();
+    for key in keys {
+        let algorithm = match key {
+            Key::HmacSha256(_) => "hmac sha256",
+            Key::Blake2s(_) => "blake2s128",
+        };
+        text += &format!(
+            "        password \"{}\" {{ algorithm {algorithm}; }};\n",
+            key.text()
+        );
+    }
+    text
 }

@@ -74,11 +74,32 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What daemons of every kind can be told.
+/// What daemons can be told, each in its own words.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub hello: Duration,
     pub update: Duration,
+    /// Keys that sign and prove every packet; not for FRR 8.4, which knows none.
+    pub keys: Vec<Key>,
+}
+
+/// A MAC key (RFC 8967). ASCII, because BIRD takes passwords.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    HmacSha256(&'static str),
+    Blake2s(&'static str),
+}
+
+impl Key {
+    pub fn hex(self) -> String {
+        let (Self::HmacSha256(text) | Self::Blake2s(text)) = self;
+        text.bytes().map(|octet| format!("{octet:02x}")).collect()
+    }
+
+    pub fn text(self) -> &'static str {
+        let (Self::HmacSha256(text) | Self::Blake2s(text)) = self;
+        text
+    }
 }
 
 impl Default for Settings {
@@ -86,6 +107,7 @@ impl Default for Settings {
         Self {
             hello: HELLO,
             update: UPDATE,
+            keys: Vec::new(),
         }
     }
 }

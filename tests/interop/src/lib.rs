@@ -4,18 +4,19 @@
 //! 10.N.0.1 and fd00:0:0:N::1 on its loopback interface, which its daemon announces (osier and BIRD as
 //! 10.N.0.0/24 and fd00:0:0:N::/64, babeld as host routes, as it always does with local addresses). [`wire`]
 //! joins two routers; the interface is called after the other end. Then a daemon is started in each.
-//! [`blackbox`] asks single daemons with crafted packets.
+//! [`network::Network`] makes whole topologies of them; [`blackbox`] asks single daemons with crafted packets.
 
 mod babeld;
 mod bird;
 pub mod blackbox;
 mod daemon;
 mod frr;
+pub mod network;
 mod osier;
 
 pub use babeld::Babeld;
 pub use bird::Bird;
-pub use daemon::{Daemon, Kind, Settings};
+pub use daemon::{Daemon, Key, Kind, Settings};
 pub use frr::Frr;
 pub use osier::{Neighbour, Osier, Report, Route, binary};
 

@@ -1,6 +1,6 @@
 //! `osier babel` itself: the real binary.
 
-use crate::{Router, Settings};
+use crate::{Key, Router, Settings};
 use osier_lab::{Error, Process, Result};
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -86,6 +86,13 @@ impl Osier {
         let [hello, update] =
             [settings.hello, settings.update].map(|interval| interval.as_millis().to_string().into());
         arguments.extend(["--hello-ms".into(), hello, "--update-ms".into(), update]);
+        for key in &settings.keys {
+            let algorithm = match key {
+                Key::HmacSha256(_) => "hmac-sha256",
+                Key::Blake2s(_) => "blake2s",
+            };
+            arguments.extend(["--mac".into(), format!("{algorithm}:{}", key.hex()).into()]);
+        }
         arguments
     }
 
