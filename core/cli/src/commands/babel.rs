@@ -8,7 +8,8 @@ use crate::{
 use ipnet::IpNet;
 use osier_babel::RouterId;
 use osier_core::babel_mode::{
-    self, Config, Error, Install, InterfaceOptions, Report, parse_router_id, parse_rx_cost,
+    self, Config, Error, Install, InterfaceOptions, KeySource, MacError, MacOptions, Report, parse_router_id,
+    parse_rx_cost,
 };
 use osier_core::system::Stop;
 use std::{path::PathBuf, time::Duration};
@@ -36,6 +37,17 @@ pub(crate) struct BabelArgs {
     /// Nominal cost of receiving on an interface; repeatable [default: 96]
     #[arg(long = "rxcost", value_name = "IF=N", value_parser = parse_rx_cost)]
     rx_costs: Vec<InterfaceOptions>,
+    /// Authenticate packets with this key: hmac-sha256:HEX, blake2s:HEX, or better @FILE with one of these on
+    /// each line, as others can see command lines; repeatable, one matching key is enough. SIGHUP reads the
+    /// files again
+    #[arg(long = "mac", value_name = "KEY")]
+    macs: Vec<String>,
+    /// Sign with the MAC keys, but believe packets without; for while keys are being handed out
+    #[arg(long, requires = "macs")]
+    mac_sign_only: bool,
+    /// Let the round-trip time over this interface add to its cost; repeatable
+    #[arg(long = "rtt", value_name = "IF")]
+    rtts: Vec<String>,
     /// Priority of our routes in the kernel's main table
     #[arg(long, value_name = "N", default_value_t = Config::DEFAULT_KERNEL_METRIC)]
     kernel_metric: u32,
@@ -65,6 +77,13 @@ impl BabelArgs {
         self.action.is_none()
     }
 
+    /// Parsed here and not by clap, which would repeat a mistyped key in its message.
+    fn keys(&self) -> Outcome<Vec<KeySource>> {
+        let keys = self.macs.iter().map(|text| text.parse());
+        keys.collect::<Result<_, MacError>>()
+            .map_err(|e| Failure::plain(Exit::Usage, e.to_string()))
+    }
+
     /// `control` is `None` only beside a subcommand.
     fn config(&self, control: PathBuf) -> Outcome<Config> {
         let mut interfaces: Vec<_> = self.interfaces.iter().map(InterfaceOptions::new).collect();
@@ -78,7 +97,21 @@ impl BabelArgs {
             };
             interface.rx_cost = cost.rx_cost;
         }
+        for name in &self.rtts {
+            let Some(interface) = interfaces.iter_mut().find(|i| i.name == *name) else {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("--rtt names {name}, which is no interface of ours"),
+                    format!("add `-i {name}`"),
+                ));
+            };
+            interface.rtt = true;
+        }
         let mut config = Config::new(interfaces, control);
+        config.mac = MacOptions {
+            keys: self.keys()?,
+            sign_only: self.mac_sign_only,
+        };
         config.prefixes.clone_from(&self.prefixes);
         config.router_id = self.router_id;
         config.hello_interval = Duration::from_millis(self.hello_ms.into());
@@ -115,7 +148,7 @@ pub(crate) async fn babel(args: &BabelArgs, output: &Output) -> Outcome {
 
 fn explain(error: &Error) -> Failure {
     let exit = match error {
-        Error::Config(_) | Error::NoRouterId => Exit::Usage,
+        Error::Config(_) | Error::Mac(_) | Error::NoRouterId => Exit::Usage,
         Error::PortInUse { .. } | Error::AlreadyRunning(_) => Exit::Conflict,
         Error::Permission { .. } => Exit::Permission,
         Error::NotRunning { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -270,9 +303,32 @@ mod tests {
     }
 
     #[test]
+    fn keys_and_round_trip_times_reach_the_configuration() {
+        let config = parse(
+            "-i a -i b --control c --mac hmac-sha256:0011 --mac blake2s:22 --mac @/etc/k --mac-sign-only --rtt b",
+        )
+        .expect("parses")
+        .expect("valid");
+        assert_eq!(config.mac.keys.len(), 3);
+        assert!(config.mac.sign_only && config.mac.has_files());
+        assert_eq!(
+            config.interfaces.iter().map(|i| i.rtt).collect::<Vec<_>>(),
+            [false, true]
+        );
+        let failure = parse("-i e --control c --mac md5:5ecre7")
+            .expect("parses")
+            .expect_err("no key");
+        assert!(failure.exit == Exit::Usage && !failure.message.contains("5ecre7"));
+        let failure = parse("-i e --control c --rtt f")
+            .expect("parses")
+            .expect_err("foreign");
+        assert_eq!(failure.exit, Exit::Usage);
+    }
+
+    #[test]
     fn options_of_later_versions_are_not_ignored() {
         for line in [
-            "-i e --control c --mac hmac-sha256:00",
+            "-i e --control c --mac-sign-only",
             "-i e --control c --source-prefix fd00::/64",
             "-i e",
             "--control c",

@@ -1,5 +1,6 @@
 //! What the operator asks for.
 
+use super::keys::MacOptions;
 use ipnet::IpNet;
 use osier_babel::RouterId;
 use std::collections::BTreeSet;
@@ -27,6 +28,8 @@ pub struct Config {
     pub kernel_metric: u32,
     /// Where routes are installed.
     pub install: Install,
+    /// How packets are authenticated, on all interfaces.
+    pub mac: MacOptions,
 }
 
 /// The routing table that selected routes go into.
@@ -76,6 +79,8 @@ pub struct InterfaceOptions {
     pub name: String,
     /// Nominal receive cost, 1..=65534.
     pub rx_cost: u16,
+    /// The round-trip time to a neighbour adds to the cost of the link. It is measured in any case.
+    pub rtt: bool,
 }
 
 impl InterfaceOptions {
@@ -84,6 +89,7 @@ impl InterfaceOptions {
         Self {
             name: name.into(),
             rx_cost: Config::DEFAULT_RX_COST,
+            rtt: false,
         }
     }
 }
@@ -109,6 +115,7 @@ impl Config {
             control: control.into(),
             kernel_metric: Self::DEFAULT_KERNEL_METRIC,
             install: Install::MAIN,
+            mac: MacOptions::default(),
         }
     }
 
@@ -204,8 +211,8 @@ pub fn parse_rx_cost(text: &str) -> Result<InterfaceOptions, ConfigError> {
     let rx_cost = cost.parse().map_err(|_| out_of_range())?;
     check_rx_cost(name, rx_cost)?;
     Ok(InterfaceOptions {
-        name: name.to_owned(),
         rx_cost,
+        ..InterfaceOptions::new(name)
     })
 }
 

@@ -12,6 +12,7 @@
 //! Only Linux has all of these so far; elsewhere [`run`] says so. See `docs/babel-bridge.md` for operators.
 
 mod config;
+mod keys;
 mod report;
 
 #[cfg(target_os = "linux")]
@@ -26,6 +27,7 @@ mod mode;
 mod sockets;
 
 pub use config::{Config, ConfigError, Install, InterfaceOptions, parse_router_id, parse_rx_cost};
+pub use keys::{KeySource, MacError, MacOptions};
 pub use report::{InterfaceReport, NeighbourReport, Report, RouteReport};
 
 use std::io;
@@ -36,6 +38,8 @@ use std::path::{Path, PathBuf};
 pub enum Error {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Mac(#[from] MacError),
     #[error(
         "none of the interfaces exists, so there is no MAC address to take a router-id from: give --router-id"
     )]

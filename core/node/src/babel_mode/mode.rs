@@ -3,6 +3,8 @@
 //! Each turn has four steps: carry out what the speaker wants (packets, kernel routes), wait for whatever
 //! comes first, feed it in, and again. No step waits for a neighbour, so a turn is short.
 
+mod rekey;
+
 use super::config::usable_router_id;
 use super::control::{Request, Server};
 use super::interfaces::{self, Link, Watcher};
@@ -11,8 +13,8 @@ use super::report::{InterfaceReport, NeighbourReport, Report, RouteReport};
 use super::sockets::{Drops, Packet, Port};
 use super::{Config, Error, Install};
 use osier_babel::{
-    AcceptAll, CostModel, Event, Forwarding, Instant, InterfaceConfig, InterfaceId, Limits, RouteKey,
-    RouterId, Speaker,
+    AcceptAll, CostModel, Event, Forwarding, Instant, InterfaceConfig, InterfaceId, Limits, MacKey,
+    RouteKey, RouterId, RttCost, Speaker,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
@@ -20,6 +22,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Packets read but not handled; beyond that they wait in the sockets.
@@ -77,6 +80,7 @@ async fn serve(
     let mut mode = Mode::new(config, handle, installer).await?;
     let mut retry = tokio::time::interval(RETRY);
     retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut hangup = signal(SignalKind::hangup()).map_err(|e| Error::Netlink(e.to_string()))?;
     let mut shutdown = pin!(shutdown);
     loop {
         mode.carry_out().await?;
@@ -85,6 +89,7 @@ async fn serve(
             () = &mut shutdown => break,
             Some(packet) = mode.packets.recv() => mode.deliver(packet),
             went_down = watcher.changed() => mode.refresh(&went_down?).await?,
+            Some(()) = hangup.recv(), if mode.config.mac.has_files() => mode.rekey(),
             Some(request) = server.next() => mode.answer(request),
             () = tokio::time::sleep_until(wake) => mode.speaker.handle_timeout(mode.clock.now()),
             _ = retry.tick(), if mode.ports.len() < mode.config.interfaces.len() => {
@@ -140,6 +145,7 @@ struct Mode {
     packets: mpsc::Receiver<Packet>,
     packet_sender: mpsc::Sender<Packet>,
     drops: Arc<Drops>,
+    keys: Vec<MacKey>,
 }
 
 impl Mode {
@@ -159,6 +165,7 @@ impl Mode {
         {
             tracing::warn!(interface = %missing, "this interface does not exist (yet)");
         }
+        let keys = config.mac.load()?;
         let router_id = match config.router_id {
             Some(id) => id,
             None => stable_router_id(&config, &links).ok_or(Error::NoRouterId)?,
@@ -189,6 +196,7 @@ impl Mode {
             packets,
             packet_sender,
             drops: Arc::default(),
+            keys,
         };
         // What is wrong from the start is an error and not a warning: somebody is watching.
         mode.follow(links, &BTreeSet::new(), true)?;
@@ -315,6 +323,15 @@ impl Mode {
         };
         let options = self.config.interfaces.iter().find(|i| i.name == link.name);
         let rx_cost = options.map_or(Config::DEFAULT_RX_COST, |i| i.rx_cost);
+        let rtt = RttCost {
+            // Without a cost it is only shown.
+            cost: if options.is_some_and(|i| i.rtt) {
+                RttCost::default().cost
+            } else {
+                0
+            },
+            ..RttCost::default()
+        };
         let clock = self.clock;
         let port = Port::open(
             link.index,
@@ -339,8 +356,9 @@ impl Mode {
             // As babeld on wired links: all members of the link hear each other.
             split_horizon: true,
             point_to_point: false,
-            rtt: None,
+            rtt: Some(rtt),
         };
+        self.authenticate(id)?;
         self.speaker.add_interface(id, config, self.clock.now());
         Ok(())
     }
@@ -412,7 +430,7 @@ impl Mode {
             cost: neighbour.cost,
             rx_cost: neighbour.rx_cost,
             tx_cost: neighbour.tx_cost,
-            rtt_ms: None,
+            rtt_ms: neighbour.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
         });
         Report {
             router_id: self.router_id.to_string(),
