@@ -7,7 +7,7 @@
 use super::Error;
 use futures_util::TryStreamExt;
 use ipnet::{IpNet, Ipv6Net};
-use osier_babel::{InterfaceId, RouteKey, Target};
+use osier_babel::{Forwarding, InterfaceId, RouteKey, Target};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -70,6 +70,16 @@ pub(super) struct Installer<T> {
     /// Routes that the kernel may have dropped or changed by itself.
     doubtful: BTreeSet<RouteKey>,
     errors: u64,
+}
+
+impl Installer<KernelTable> {
+    /// What can be forwarded by; everything when nothing is installed.
+    pub(super) async fn forwarding(&mut self) -> Result<Forwarding, TableError> {
+        match &mut self.table {
+            Some(table) => table.forwarding().await,
+            None => Ok(Forwarding::default()),
+        }
+    }
 }
 
 impl<T: RouteTable> Installer<T> {
@@ -222,8 +232,43 @@ impl KernelTable {
                 .table_id(self.number)
                 .build(),
         };
+        if let Some(source) = route.source {
+            message.header.source_prefix_length = source.prefix_len();
+            let address = match source.network() {
+                IpAddr::V4(a) => RouteAddress::Inet(a),
+                IpAddr::V6(a) => RouteAddress::Inet6(a),
+            };
+            message.attributes.push(RouteAttribute::Source(address));
+        }
         message.header.protocol = RouteProtocol::Babel;
         message
+    }
+
+    /// What this kernel can forward by; an unreachable route is set and removed to find out.
+    ///
+    /// Linux looks IPv6 destinations up first and then the source, as RFC 9079 section 4 wants, when it was
+    /// built with IPV6_SUBTREES. For IPv4 it has only rules that look at the source first: with those two routers
+    /// could send a packet in a circle, so source-specific IPv4 routes are not used.
+    pub(super) async fn forwarding(&mut self) -> Result<Forwarding, TableError> {
+        let probe = RouteKey {
+            prefix: IpNet::V6(NOWHERE),
+            source: Some(IpNet::V6(NOWHERE)),
+        };
+        let source_v6 = match self.replace(probe, Action::Unreachable).await {
+            Ok(()) => {
+                self.remove(probe).await?;
+                true
+            }
+            Err(TableError::Refused(Errno::PERM)) => return Err(TableError::Refused(Errno::PERM)),
+            Err(TableError::Refused(_)) => false,
+            Err(lost) => return Err(lost),
+        };
+        Ok(Forwarding {
+            v4_via_v6: std::fs::read_to_string("/proc/sys/kernel/osrelease")
+                .is_ok_and(|release| has_v4_via_v6(&release)),
+            source_v4: false,
+            source_v6,
+        })
     }
 
     fn is_ours(&self, message: &RouteMessage) -> bool {
@@ -317,6 +362,17 @@ fn gateway(prefix: IpNet, next_hop: IpAddr) -> RouteAttribute {
         (IpNet::V4(_), IpAddr::V6(a)) => {
             RouteAttribute::Via(rtnetlink::packet_route::route::RouteVia::Inet6(a))
         }
+    }
+}
+
+/// Since Linux 5.2 an IPv4 route can have an IPv6 next hop.
+fn has_v4_via_v6(release: &str) -> bool {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 2),
+        _ => false,
     }
 }
 
@@ -440,6 +496,37 @@ mod tests {
             installer.table.as_ref().unwrap().calls,
             [Call::Replace(route(), forward(2))]
         );
+    }
+
+    #[tokio::test]
+    async fn routes_to_one_prefix_from_different_sources_are_different_routes() {
+        let mut installer = Installer::new(Some(Recorder::default()));
+        let from = |source: &str| RouteKey {
+            source: Some(source.parse().unwrap()),
+            ..route()
+        };
+        installer.want(route(), &via(1, 96));
+        installer.want(from("192.0.2.0/24"), &via(2, 96));
+        installer.apply(10).await.unwrap();
+        installer.want(route(), &Target::Gone);
+        installer.apply(10).await.unwrap();
+        assert_eq!(installer.installed(&route()), None);
+        assert_eq!(installer.installed(&from("192.0.2.0/24")), Some(forward(2)));
+        assert_eq!(installer.installed(&from("198.51.100.0/24")), None);
+    }
+
+    #[test]
+    fn ipv6_next_hops_for_ipv4_came_with_linux_5_2() {
+        for (release, has) in [
+            ("4.19.0-26-amd64", false),
+            ("5.1.21", false),
+            ("5.2.0", true),
+            ("5.10-rc1", true),
+            ("6.18.44-x", true),
+            ("unknown", false),
+        ] {
+            assert_eq!(has_v4_via_v6(release), has, "{release}");
+        }
     }
 
     #[tokio::test]

@@ -77,7 +77,10 @@ async fn serve(
         );
     }
     let mut watcher = Watcher::new()?;
+    let forwarding = installer.forwarding().await.map_err(table_error)?;
+    tracing::debug!(?forwarding, "what the kernel can forward by");
     let mut mode = Mode::new(config, handle, installer).await?;
+    mode.speaker.set_forwarding(forwarding, mode.clock.now());
     let mut retry = tokio::time::interval(RETRY);
     retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut hangup = signal(SignalKind::hangup()).map_err(|e| Error::Netlink(e.to_string()))?;
