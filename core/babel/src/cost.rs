@@ -22,19 +22,21 @@ pub(crate) fn rx_cost(config: &InterfaceConfig, neighbour: &Neighbour, usable: b
     }
 }
 
-/// Cost of the link: what is added to the neighbour's metrics. `rx_cost` is ours from [`rx_cost`].
-pub(crate) fn link_cost(config: &InterfaceConfig, tx_cost: u16, rx_cost: u16) -> u16 {
+/// Cost of the link: what is added to the neighbour's metrics. `rx_cost` is ours from [`rx_cost`], `penalty` is
+/// for its round-trip time (RFC 9616 section 4.2).
+pub(crate) fn link_cost(config: &InterfaceConfig, tx_cost: u16, rx_cost: u16, penalty: u16) -> u16 {
     if tx_cost == INFINITY || rx_cost == INFINITY {
         return INFINITY;
     }
     let nominal = config.rx_cost.clamp(1, INFINITY - 1);
-    match config.cost_model {
+    let cost = match config.cost_model {
         // A.2.1: the neighbour's word.
         CostModel::TwoOutOfThree => tx_cost.max(1),
         // A.2.2: MAX(txcost, nominal) / probability that the neighbour reaches us. The maximum keeps a
         // neighbour from talking our own measurement down.
         CostModel::Etx => scale(tx_cost.max(nominal), rx_cost.into(), nominal.into()),
-    }
+    };
+    cost.saturating_add(penalty).min(INFINITY - 1)
 }
 
 /// `cost * numerator / denominator`, finite.
@@ -120,7 +122,7 @@ mod tests {
     fn costs(model: CostModel, pattern: &str, tx_cost: u16) -> (u16, u16) {
         let config = config(model);
         let rx = rx_cost(&config, &neighbour(pattern), true);
-        (rx, link_cost(&config, tx_cost, rx))
+        (rx, link_cost(&config, tx_cost, rx, 0))
     }
 
     #[test]
@@ -159,6 +161,14 @@ mod tests {
     #[test]
     fn a_neighbour_cannot_talk_a_lossy_link_cheaper_than_measured() {
         assert_eq!(costs(CostModel::Etx, "1", 1).1, 96);
+    }
+
+    #[test]
+    fn a_long_round_trip_costs_more_but_is_never_infinite() {
+        let config = config(CostModel::TwoOutOfThree);
+        assert_eq!(link_cost(&config, 96, 96, 150), 246);
+        assert_eq!(link_cost(&config, INFINITY - 1, 96, 150), INFINITY - 1);
+        assert_eq!(link_cost(&config, INFINITY, 96, 150), INFINITY);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod interface;
 mod neighbour;
 mod output;
 mod rng;
+mod rtt;
 mod select;
 mod seqno;
 mod source;

@@ -1,7 +1,7 @@
 //! What we know of one neighbour on one interface: Hellos heard, costs told, routes given
 //! (RFC 8966 sections 3.2.4 and 3.4, appendix A.1).
 
-use crate::{Duration, INFINITY, Instant, entry::Key, seqno::Seqno};
+use crate::{Duration, INFINITY, Instant, entry::Key, rtt::Rtt, seqno::Seqno};
 use std::collections::BTreeSet;
 
 /// A jump of the Hello seqno further than this means that the neighbour started afresh (A.1).
@@ -112,6 +112,7 @@ pub(crate) struct Neighbour {
     /// Our cost as the neighbour told it; infinite until told, and when not repeated in time.
     pub(crate) tx_cost: u16,
     ihu_deadline: Option<Instant>,
+    pub(crate) rtt: Rtt,
     pub(crate) rx_cost: u16,
     /// The `rx_cost` in the last IHU sent.
     pub(crate) rx_cost_told: Option<u16>,
@@ -134,6 +135,7 @@ impl Neighbour {
             unicast: HelloHistory::default(),
             tx_cost: INFINITY,
             ihu_deadline: None,
+            rtt: Rtt::default(),
             rx_cost: INFINITY,
             rx_cost_told: None,
             cost: INFINITY,

@@ -44,6 +44,8 @@ pub struct Speaker {
     pending_requests: usize,
     timers: Timers,
     rng: Rng,
+    /// Where our timestamps start, so that they do not tell how long we have been running.
+    clock_offset: u32,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
     counters: Counters,
@@ -66,6 +68,7 @@ impl Speaker {
             pending_requests: 0,
             timers: Timers::default(),
             rng: Rng::new(config.seed),
+            clock_offset: (Rng::new(!config.seed).next() >> 32) as u32,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -294,7 +297,7 @@ impl Speaker {
                     tx_cost: neighbour.tx_cost,
                     hello_history: neighbour.multicast.bits() | neighbour.unicast.bits(),
                     last_heard: neighbour.last_heard,
-                    rtt: None,
+                    rtt: neighbour.rtt.estimate(),
                 })
         })
     }
@@ -336,6 +339,11 @@ impl Speaker {
     /// Of our own routes.
     pub fn seqno(&self) -> u16 {
         self.seqno.0
+    }
+
+    /// An instant as a timestamp of ours: microseconds modulo 2^32 (RFC 9616 section 3.1).
+    fn timestamp(&self, at: Instant) -> u32 {
+        ((at.as_micros() & 0xffff_ffff) as u32).wrapping_add(self.clock_offset)
     }
 
     /// A time within the jitter of what cannot wait.

@@ -30,6 +30,8 @@ pub enum Kind {
     SeqnoRequest,
     AckRequest,
     Ack,
+    /// Packet counters and challenges, and whether the MACs are right.
+    Mac,
     Event,
     View,
 }
@@ -121,6 +123,16 @@ pub enum Action {
         cost: u16,
     },
     Penalty(u16),
+    /// Requires, or changes, authentication; without keys: none any more.
+    Authenticate {
+        #[serde(default = "first_interface")]
+        interface: u32,
+        /// `hmac-sha256:HEX` or `blake2s:HEX`.
+        #[serde(default)]
+        keys: Vec<String>,
+        #[serde(default)]
+        sign_only: bool,
+    },
     RetractAll {},
     RequestRoute {
         interface: u32,
@@ -140,6 +152,8 @@ pub enum Action {
     Routes {},
     /// Records the neighbour table.
     Neighbours {},
+    /// Records the counters of authentication.
+    MacCounters {},
     /// The owner finds out what it can forward by.
     Forwarding(ForwardingSpec),
     /// Nothing; the time passes.
@@ -182,6 +196,15 @@ pub struct InterfaceSpec {
     pub mtu: u16,
     pub split_horizon: bool,
     pub point_to_point: bool,
+    pub rtt: Option<RttSpec>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RttSpec {
+    pub min_ms: u64,
+    pub max_ms: u64,
+    pub cost: u16,
 }
 
 impl Default for InterfaceSpec {
@@ -198,6 +221,7 @@ impl Default for InterfaceSpec {
             mtu: 1500,
             split_horizon: false,
             point_to_point: false,
+            rtt: None,
         }
     }
 }
@@ -235,6 +259,9 @@ pub struct PacketSpec {
     /// Octets after the body.
     #[serde(default)]
     pub trailer: String,
+    /// The packet is signed with these, after whatever else is in the trailer.
+    #[serde(default)]
+    pub keys: Vec<String>,
 }
 
 /// Times are in hundredths of a second, as on the wire.
@@ -278,6 +305,15 @@ pub enum TlvSpec {
         seqno: u16,
         hops: u8,
     },
+    /// A packet counter with an index in hexadecimal.
+    Pc {
+        counter: u32,
+        #[serde(default)]
+        index: String,
+    },
+    /// Nonces in hexadecimal.
+    Challenge(String),
+    Reply(String),
     /// Octets in hexadecimal, spaces allowed.
     Raw(String),
 }

@@ -5,6 +5,7 @@
 //! osier-conformance` writes the expected files anew; the difference is then for a reviewer to read.
 
 mod case;
+mod mac;
 mod run;
 
 pub use case::{Case, Step};

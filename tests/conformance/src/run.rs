@@ -1,11 +1,12 @@
 //! Runs a case and writes down what the speaker does.
 
 use crate::case::{Action, Case, Kind, NeighbourSpec, PacketSpec, TlvSpec};
+use crate::mac;
 use osier_babel::wire::{self, Builder, Centis, HEADER, Tlv};
 use osier_babel::{
-    Authority, Config, CostModel, Destination, Duration, Event, INFINITY, Instant, InterfaceConfig,
-    InterfaceId, IpNet, Limits, MULTICAST, RouteKey, RouterId, Speaker, Standing, Target, Transmit,
-    UpdateInfo, Verdict,
+    Authentication, AuthenticationMode, Authority, Config, CostModel, Destination, Duration, Event, INFINITY,
+    Instant, InterfaceConfig, InterfaceId, IpNet, Limits, MULTICAST, RouteKey, RouterId, RttCost, Speaker,
+    Standing, Target, Transmit, UpdateInfo, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -32,6 +33,8 @@ struct Bench<'a> {
     /// Link-local addresses of our interfaces.
     addresses: BTreeMap<u32, Ipv6Addr>,
     neighbours: BTreeMap<(u32, Ipv6Addr), Neighbour>,
+    /// Keys of our interfaces, to check what the speaker signs.
+    keys: BTreeMap<u32, Vec<String>>,
     /// Acknowledgments that neighbours are about to send.
     acks: BTreeSet<(Instant, (u32, Ipv6Addr), u16)>,
     refused: Refused,
@@ -79,6 +82,7 @@ impl<'a> Bench<'a> {
             now: Instant::ZERO,
             addresses: BTreeMap::new(),
             neighbours: BTreeMap::new(),
+            keys: BTreeMap::new(),
             acks: BTreeSet::new(),
             refused: Refused::default(),
             log: String::new(),
@@ -173,7 +177,11 @@ impl<'a> Bench<'a> {
                     mtu: spec.mtu,
                     split_horizon: spec.split_horizon,
                     point_to_point: spec.point_to_point,
-                    rtt: None,
+                    rtt: spec.rtt.map(|rtt| RttCost {
+                        min: Duration::from_millis(rtt.min_ms),
+                        max: Duration::from_millis(rtt.max_ms),
+                        cost: rtt.cost,
+                    }),
                 };
                 speaker.add_interface(InterfaceId(spec.id), config, now);
             }
@@ -188,6 +196,28 @@ impl<'a> Bench<'a> {
             }
             Action::RxCost { interface, cost } => speaker.set_rx_cost(InterfaceId(*interface), *cost, now),
             Action::Penalty(penalty) => speaker.set_announce_penalty(*penalty, now),
+            Action::Authenticate {
+                interface,
+                keys,
+                sign_only,
+            } => {
+                let parsed = keys
+                    .iter()
+                    .map(|key| mac::key(key))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let mode = if *sign_only {
+                    AuthenticationMode::SignOnly
+                } else {
+                    AuthenticationMode::Require
+                };
+                let authentication = (!keys.is_empty()).then(|| Authentication {
+                    keys: parsed,
+                    mode,
+                    entropy: [0; 32],
+                });
+                speaker.set_authentication(InterfaceId(*interface), authentication, now);
+                self.keys.insert(*interface, keys.clone());
+            }
             Action::RetractAll {} => speaker.retract_all(now),
             Action::RequestRoute { interface, prefix } => {
                 speaker.request_route(InterfaceId(*interface), prefix.map(|route| route.0), now);
@@ -217,9 +247,10 @@ impl<'a> Bench<'a> {
                     Some(address) if spec.unicast => *address,
                     _ => MULTICAST,
                 };
-                self.deliver(spec.interface, spec.from, dst, &payload(spec)?);
+                self.deliver(spec.interface, spec.from, dst, &payload(spec, dst)?);
             }
             Action::Routes {} => self.log_routes(),
+            Action::MacCounters {} => self.log_mac_counters(),
             Action::Neighbours {} => self.log_neighbours(),
             Action::Wait {} => {}
         }
@@ -261,13 +292,24 @@ impl<'a> Bench<'a> {
                 self.acknowledge(transmit, opaque);
             }
         }
-        let tlvs: Vec<String> = match wire::parse(&transmit.payload, source) {
+        let mut tlvs: Vec<String> = match wire::parse(&transmit.payload, source) {
             Ok(tlvs) => tlvs
                 .filter(|tlv| tlv.as_ref().map_or(true, |tlv| self.records(kind(tlv))))
                 .map(|tlv| tlv.map_or_else(|error| format!("BAD TLV: {error}"), |tlv| describe(&tlv)))
                 .collect(),
             Err(error) => vec![format!("BAD PACKET: {error}")],
         };
+        if self.records(Kind::Mac) {
+            let destination = match transmit.destination {
+                Destination::Multicast => MULTICAST,
+                Destination::Unicast(address) => address,
+            };
+            let keys = self
+                .keys
+                .get(&transmit.interface.0)
+                .map_or(&[][..], |keys| &keys[..]);
+            tlvs.extend(mac::describe(&transmit.payload, source, destination, keys));
+        }
         if tlvs.is_empty() {
             return;
         }
@@ -325,19 +367,28 @@ impl<'a> Bench<'a> {
         routes.iter().for_each(|route| self.line(route));
     }
 
+    fn log_mac_counters(&mut self) {
+        let c = self.speaker.counters();
+        self.line(&format!(
+            "counters failed {} missing {} replayed {} challenges sent {} received {}",
+            c.mac_failed, c.mac_missing, c.mac_replayed, c.challenges_sent, c.challenges_received
+        ));
+    }
+
     fn log_neighbours(&mut self) {
         let neighbours: Vec<String> = self
             .speaker
             .neighbours()
             .map(|n| {
                 format!(
-                    "neighbour {} on {} cost {} (rx {}, tx {}) hellos {:016b}",
+                    "neighbour {} on {} cost {} (rx {}, tx {}) hellos {:016b}{}",
                     n.address,
                     n.interface.0,
                     metric(n.cost),
                     metric(n.rx_cost),
                     metric(n.tx_cost),
-                    n.hello_history
+                    n.hello_history,
+                    n.rtt.map_or(String::new(), |rtt| format!(" rtt {rtt:?}"))
                 )
             })
             .collect();
@@ -348,7 +399,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn payload(spec: &PacketSpec) -> Result<Vec<u8>, String> {
+fn payload(spec: &PacketSpec, dst: Ipv6Addr) -> Result<Vec<u8>, String> {
     if let Some(payload) = &spec.payload {
         return octets(payload);
     }
@@ -357,13 +408,13 @@ fn payload(spec: &PacketSpec) -> Result<Vec<u8>, String> {
         body.extend(encode(tlv, spec.from)?);
     }
     let length = u16::try_from(body.len()).map_err(|error| error.to_string())?;
-    Ok([
-        &[42, 2][..],
-        &length.to_be_bytes(),
-        &body,
-        &octets(&spec.trailer)?,
-    ]
-    .concat())
+    let mut payload = [&[42, 2][..], &length.to_be_bytes(), &body].concat();
+    let covered = payload.clone();
+    payload.extend(octets(&spec.trailer)?);
+    for key in &spec.keys {
+        payload.extend(mac::tlv(key, spec.from, dst, &covered)?);
+    }
+    Ok(payload)
 }
 
 /// One TLV with the Router-Id and Next Hop TLVs it needs.
@@ -411,12 +462,23 @@ fn encode(tlv: &TlvSpec, from: Ipv6Addr) -> Result<Vec<u8>, String> {
             hop_count: *hops,
             router_id: router_id(id)?,
         }),
+        TlvSpec::Pc { counter, index } => {
+            let (counter, index) = (counter.to_be_bytes(), octets(index)?);
+            return raw(17, &[&counter[..], &index].concat());
+        }
+        TlvSpec::Challenge(nonce) => return raw(18, &octets(nonce)?),
+        TlvSpec::Reply(nonce) => return raw(19, &octets(nonce)?),
         TlvSpec::Raw(hex) => return octets(hex),
     };
     Ok(builder.finish().split_off(HEADER))
 }
 
-fn octets(hex: &str) -> Result<Vec<u8>, String> {
+fn raw(kind: u8, body: &[u8]) -> Result<Vec<u8>, String> {
+    let length = u8::try_from(body.len()).map_err(|error| error.to_string())?;
+    Ok([&[kind, length], body].concat())
+}
+
+pub(crate) fn octets(hex: &str) -> Result<Vec<u8>, String> {
     let digits: Vec<u32> = hex
         .chars()
         .filter(|c| !c.is_whitespace())
@@ -467,20 +529,30 @@ fn describe(tlv: &Tlv) -> String {
             unicast,
             seqno,
             interval,
+            timestamp,
         } => {
             format!(
-                "{} {seqno} interval {}",
+                "{} {seqno} interval {}{}",
                 if *unicast { "Unicast Hello" } else { "Hello" },
-                interval.0
+                interval.0,
+                timestamp.map_or(String::new(), |at| format!(" sent at {at}"))
             )
         }
         Tlv::Ihu {
             address,
             rx_cost,
             interval,
+            timestamps,
         } => {
             let address = address.map_or("whoever".to_owned(), |address| address.to_string());
-            format!("IHU {address} cost {} interval {}", metric(*rx_cost), interval.0)
+            let echo = timestamps.map_or(String::new(), |echo| {
+                format!(" for {} come at {}", echo.origin, echo.received)
+            });
+            format!(
+                "IHU {address} cost {} interval {}{echo}",
+                metric(*rx_cost),
+                interval.0
+            )
         }
         Tlv::Update(update) => {
             let prefix = describe_route(update.prefix, update.source);

@@ -145,7 +145,12 @@ impl Speaker {
             return;
         };
         neighbour.rx_cost = cost::rx_cost(config, neighbour, *usable);
-        let cost = cost::link_cost(config, neighbour.tx_cost, neighbour.rx_cost);
+        let cost = cost::link_cost(
+            config,
+            neighbour.tx_cost,
+            neighbour.rx_cost,
+            neighbour.rtt.penalty(),
+        );
         let was = core::mem::replace(&mut neighbour.cost, cost);
         let tell = !neighbour.heard_no_hello() && worth_telling(neighbour.rx_cost_told, neighbour.rx_cost);
         let routes: Vec<Key> = if cost == was {

@@ -4,7 +4,7 @@ use super::Speaker;
 use crate::neighbour::Continuity;
 use crate::output::MAX_WAITING;
 use crate::seqno::Seqno;
-use crate::wire::{self, Centis, Tlv};
+use crate::wire::{self, Centis, Echo, Tlv};
 use crate::{Authority, Duration, Instant, InterfaceId, RouteKey, entry::Key};
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -37,6 +37,7 @@ impl Speaker {
             self.counters.malformed_packets += 1;
             return;
         };
+        let (mut sent, mut echo) = (None, None);
         for tlv in tlvs {
             let Ok(tlv) = tlv else {
                 self.counters.ignored_tlvs += 1;
@@ -53,15 +54,19 @@ impl Speaker {
                     unicast,
                     seqno,
                     interval,
+                    timestamp,
                 } => {
+                    sent = timestamp.or(sent);
                     self.hello(id, src, unicast, Seqno(seqno), interval.duration(), now);
                 }
                 Tlv::Ihu {
                     address,
                     rx_cost,
                     interval,
+                    timestamps,
                 } => {
                     if self.is_for_us(id, address, dst) {
+                        echo = timestamps.or(echo);
                         self.ihu(id, src, rx_cost, interval.duration(), now);
                     }
                 }
@@ -80,6 +85,24 @@ impl Speaker {
                 }
                 Tlv::SeqnoRequest(request) => self.seqno_request((id, src), &request, now),
             }
+        }
+        if let Some(sent) = sent {
+            self.timestamped(id, src, sent, echo, now);
+        }
+    }
+
+    /// A packet said when it was sent, and perhaps how long our own Hello took (RFC 9616 section 3.2).
+    fn timestamped(&mut self, id: InterfaceId, src: Ipv6Addr, sent: u32, echo: Option<Echo>, now: Instant) {
+        let ours = self.timestamp(now);
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        let (Some(config), Some(neighbour)) = (interface.config.rtt, interface.neighbours.get_mut(&src))
+        else {
+            return;
+        };
+        if neighbour.rtt.heard(sent, echo, ours, &config) {
+            self.recost(id, src, now);
         }
     }
 

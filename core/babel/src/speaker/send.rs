@@ -30,6 +30,8 @@ const BLIND_COPIES: u8 = 2;
 /// Pause after the last copy that was not acknowledged, doubling with each such case in a row.
 const GIVE_UP: Duration = Duration::from_secs(1);
 const MAX_GIVE_UPS: u8 = 4;
+/// Octets of an IHU with a whole address and timestamps.
+const LONGEST_IHU: usize = 34;
 /// Room that a packet should still have for an update when its acknowledgment is asked for.
 const ROOM: usize = 96;
 
@@ -206,7 +208,7 @@ impl Speaker {
     }
 
     fn flush_queue(&mut self, id: InterfaceId, destination: Option<Ipv6Addr>, now: Instant) {
-        let reserved = self.authentication_overhead(id);
+        let (reserved, timestamp) = (self.authentication_overhead(id), self.timestamp(now));
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
         };
@@ -214,27 +216,42 @@ impl Speaker {
         let limit = interface.packet_limit().saturating_sub(reserved);
         let mut writer = Writer::new(limit, interface.config.link_local);
 
+        if queue.hello && (interface.config.point_to_point || interface.ihu_due()) {
+            queue.ihus.extend(interface.neighbours.keys().copied());
+        }
+        // An IHU that sends timestamps back shares its packet with a Hello (RFC 9616 section 3.2).
+        let stamped = interface.config.rtt.map(|_| timestamp);
+        let has_echo = |id: &Ipv6Addr| {
+            interface
+                .neighbours
+                .get(id)
+                .is_some_and(|n| n.rtt.echo().is_some())
+        };
+        queue.hello |= stamped.is_some() && queue.ihus.iter().any(has_echo);
         if queue.hello {
-            if interface.config.point_to_point || interface.ihu_due() {
-                queue.ihus.extend(interface.neighbours.keys().copied());
-            }
             let (seqno, interval) = (interface.hello_seqno, interface.hello_interval());
-            writer.put(|builder| builder.hello(false, seqno.0, interval));
+            writer.put(|builder| builder.timestamped_hello(false, seqno.0, interval, stamped));
             interface.hello_seqno = seqno.next();
             let wait = interface.hello_wait();
             self.timers
                 .set(Timer::Hello(id), Some(now + self.rng.shortened(wait)));
         }
         let interval = interface.ihu_interval();
+        let mut crowded = BTreeSet::new();
         for address in &queue.ihus {
             if let Some(neighbour) = interface
                 .neighbours
                 .get_mut(address)
                 .filter(|n| !n.heard_no_hello())
             {
+                let echo = neighbour.rtt.echo().filter(|_| stamped.is_some());
+                if echo.is_some() && writer.builder.room() < LONGEST_IHU {
+                    crowded.insert(*address);
+                    continue;
+                }
                 neighbour.rx_cost_told = Some(neighbour.rx_cost);
                 let (address, rx_cost) = (IpAddr::V6(*address), neighbour.rx_cost);
-                writer.put(|builder| builder.ihu(Some(address), rx_cost, interval));
+                writer.put(|builder| builder.timestamped_ihu(Some(address), rx_cost, interval, echo));
             }
         }
         queue
@@ -258,8 +275,9 @@ impl Speaker {
         self.write_updates(id, destination, &mut queue, &mut writer, now);
 
         // What found no room in this portion follows at once.
-        if !queue.updates.is_empty() || queue.dump.is_some() {
+        if !queue.updates.is_empty() || queue.dump.is_some() || !crowded.is_empty() {
             let rest = Queue {
+                ihus: crowded,
                 updates: queue.updates,
                 dump: queue.dump,
                 ..Queue::default()

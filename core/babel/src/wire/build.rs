@@ -1,6 +1,6 @@
 //! Writing packets.
 
-use super::{Centis, FLAG_PREFIX, FLAG_ROUTER_ID, FLAG_UNICAST, HEADER, MAGIC, VERSION};
+use super::{Centis, Echo, FLAG_PREFIX, FLAG_ROUTER_ID, FLAG_UNICAST, HEADER, MAGIC, VERSION};
 use super::{SeqnoRequest, Update, ae, kind, sub};
 use crate::{IpNet, RouteKey, RouterId};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -63,6 +63,17 @@ impl Builder {
     }
 
     pub fn hello(&mut self, unicast: bool, seqno: u16, interval: Centis) -> bool {
+        self.timestamped_hello(unicast, seqno, interval, None)
+    }
+
+    /// A Hello that says when it was sent, in microseconds of our clock (RFC 9616 section 6.1).
+    pub fn timestamped_hello(
+        &mut self,
+        unicast: bool,
+        seqno: u16,
+        interval: Centis,
+        timestamp: Option<u32>,
+    ) -> bool {
         let flags = if unicast { FLAG_UNICAST } else { 0 };
         self.tlv(
             kind::HELLO,
@@ -70,11 +81,23 @@ impl Builder {
                 &flags.to_be_bytes(),
                 &seqno.to_be_bytes(),
                 &interval.0.to_be_bytes(),
+                &encode_timestamps(timestamp.as_slice()),
             ],
         )
     }
 
     pub fn ihu(&mut self, address: Option<IpAddr>, rx_cost: u16, interval: Centis) -> bool {
+        self.timestamped_ihu(address, rx_cost, interval, None)
+    }
+
+    /// An IHU that says when the last Hello was sent and came (RFC 9616 section 6.2).
+    pub fn timestamped_ihu(
+        &mut self,
+        address: Option<IpAddr>,
+        rx_cost: u16,
+        interval: Centis,
+        echo: Option<Echo>,
+    ) -> bool {
         let (encoding, octets) = address.map_or((ae::WILDCARD, Vec::new()), encode_address);
         let fixed = [
             &[encoding, 0][..],
@@ -82,7 +105,9 @@ impl Builder {
             &interval.0.to_be_bytes(),
         ]
         .concat();
-        self.tlv(kind::IHU, &[&fixed, &octets])
+        let echo = echo.map(|echo| [echo.origin, echo.received]);
+        let timestamps = encode_timestamps(echo.as_ref().map_or(&[], |echo| &echo[..]));
+        self.tlv(kind::IHU, &[&fixed, &octets, &timestamps])
     }
 
     /// Asks for a prefix with its source, or for everything. IPv4 is asked for by AE 1 whatever the next hop
@@ -229,6 +254,19 @@ impl Builder {
         parts.iter().for_each(|part| self.buf.extend_from_slice(part));
         true
     }
+}
+
+/// A Timestamp sub-TLV, unless there is nothing to say.
+fn encode_timestamps(timestamps: &[u32]) -> Vec<u8> {
+    if timestamps.is_empty() {
+        return Vec::new();
+    }
+    // One or two timestamps of four octets.
+    let mut octets = vec![sub::TIMESTAMP, 4 * timestamps.len() as u8];
+    timestamps
+        .iter()
+        .for_each(|timestamp| octets.extend(timestamp.to_be_bytes()));
+    octets
 }
 
 fn encode_address(address: IpAddr) -> (u8, Vec<u8>) {

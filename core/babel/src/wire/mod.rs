@@ -52,6 +52,8 @@ pub(crate) mod ae {
 /// Sub-TLV types.
 pub(crate) mod sub {
     pub(crate) const PAD1: u8 = 0;
+    /// RFC 9616 section 6.
+    pub(crate) const TIMESTAMP: u8 = 3;
     /// RFC 9079 section 7.
     pub(crate) const SOURCE_PREFIX: u8 = 128;
 }
@@ -99,12 +101,15 @@ pub enum Tlv {
         unicast: bool,
         seqno: u16,
         interval: Centis,
+        /// When it was sent: microseconds of the sender's clock (RFC 9616 section 6.1).
+        timestamp: Option<u32>,
     },
     /// Without an address it is for whoever receives it.
     Ihu {
         address: Option<IpAddr>,
         rx_cost: u16,
         interval: Centis,
+        timestamps: Option<Echo>,
     },
     Update(Update),
     /// Without a prefix: everything, from whatever source.
@@ -113,6 +118,15 @@ pub enum Tlv {
         source: Option<IpNet>,
     },
     SeqnoRequest(SeqnoRequest),
+}
+
+/// What an IHU says about the last Hello of whom it is for (RFC 9616 section 6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echo {
+    /// The timestamp of that Hello.
+    pub origin: u32,
+    /// When it arrived: microseconds of the IHU's sender.
+    pub received: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

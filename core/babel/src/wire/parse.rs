@@ -1,6 +1,6 @@
 //! Reading packets.
 
-use super::{Centis, FLAG_PREFIX, FLAG_ROUTER_ID, FLAG_UNICAST, HEADER, MAGIC, MANDATORY, VERSION};
+use super::{Centis, Echo, FLAG_PREFIX, FLAG_ROUTER_ID, FLAG_UNICAST, HEADER, MAGIC, MANDATORY, VERSION};
 use super::{SeqnoRequest, Tlv, Update, ae, kind, sub};
 use crate::{INFINITY, IpNet, RouterId};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -118,11 +118,13 @@ impl Tlvs<'_> {
             }
             kind::ACK => Tlv::Ack { opaque: r.u16()? },
             kind::HELLO => {
-                let flags = r.u16()?;
+                let (flags, seqno, interval) = (r.u16()?, r.u16()?, r.centis()?);
+                let timestamp = r.sub_tlvs(None)?.timestamp;
                 Tlv::Hello {
                     unicast: flags & FLAG_UNICAST != 0,
-                    seqno: r.u16()?,
-                    interval: r.centis()?,
+                    seqno,
+                    interval,
+                    timestamp: timestamp.and_then(|body| Reader(body).u32().ok()),
                 }
             }
             kind::IHU => {
@@ -133,10 +135,12 @@ impl Tlvs<'_> {
                     ae::WILDCARD => None,
                     _ => Some(r.address(encoding)?),
                 };
+                let timestamp = r.sub_tlvs(None)?.timestamp;
                 Tlv::Ihu {
                     address,
                     rx_cost,
                     interval,
+                    timestamps: timestamp.and_then(|body| Reader(body).echo().ok()),
                 }
             }
             kind::ROUTER_ID => {
@@ -282,7 +286,7 @@ fn v6_net(octets: [u8; 16], plen: u8) -> Result<IpNet, TlvError> {
 /// The unread rest of one TLV.
 struct Reader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], TlvError> {
         let (array, rest) = self.0.split_first_chunk::<N>().ok_or(TlvError::Truncated)?;
         self.0 = rest;
@@ -295,6 +299,18 @@ impl Reader<'_> {
 
     fn u16(&mut self) -> Result<u16, TlvError> {
         self.array().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, TlvError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    /// The body of a Timestamp sub-TLV in an IHU (RFC 9616 section 6.2). What follows is of later versions.
+    fn echo(&mut self) -> Result<Echo, TlvError> {
+        Ok(Echo {
+            origin: self.u32()?,
+            received: self.u32()?,
+        })
     }
 
     fn centis(&mut self) -> Result<Centis, TlvError> {
@@ -366,7 +382,7 @@ impl Reader<'_> {
 
     /// What is left of a TLV are sub-TLVs (section 4.4). `encoding` is that of the prefix that a source prefix
     /// would go with; `None` where none is allowed.
-    fn sub_tlvs(&mut self, encoding: Option<u8>) -> Result<SubTlvs, TlvError> {
+    fn sub_tlvs(&mut self, encoding: Option<u8>) -> Result<SubTlvs<'a>, TlvError> {
         let mut found = SubTlvs::default();
         while !self.0.is_empty() {
             let kind = self.u8()?;
@@ -383,6 +399,8 @@ impl Reader<'_> {
                         return Err(TlvError::SourcePrefix);
                     }
                 }
+                // One that is too short counts for nothing where it is read; the TLV stands all the same.
+                (sub::TIMESTAMP, _) => found.timestamp = Some(body),
                 (MANDATORY.., _) => return Err(TlvError::Mandatory(kind)),
                 _ => {}
             }
@@ -403,6 +421,8 @@ impl Reader<'_> {
 
 /// What sub-TLVs said.
 #[derive(Default)]
-struct SubTlvs {
+struct SubTlvs<'a> {
     source: Option<IpNet>,
+    /// The contents of a Timestamp.
+    timestamp: Option<&'a [u8]>,
 }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod extensions;
+mod timestamps;
 
 use super::*;
 use crate::RouteKey;
@@ -255,7 +256,8 @@ fn reserved_fields_and_unknown_flags_are_ignored_and_sent_as_zero() {
         [Ok(Tlv::Hello {
             unicast: false,
             seqno: 1,
-            interval: Centis(100)
+            interval: Centis(100),
+            timestamp: None
         })]
     );
     let mut noisy = UPDATE.to_vec();
@@ -405,18 +407,26 @@ fn any_tlv() -> impl Strategy<Value = Tlv> {
         any::<[u8; 16]>().prop_map(|a| Some(Ipv6Addr::from(a).into())),
         any::<u16>().prop_map(|a| Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, a).into())),
     ];
+    let echo = proptest::option::of((any::<u32>(), any::<u32>()))
+        .prop_map(|echo| echo.map(|(origin, received)| Echo { origin, received }));
     prop_oneof![
         (any::<u16>(), centis()).prop_map(|(opaque, interval)| Tlv::AckRequest { opaque, interval }),
         any::<u16>().prop_map(|opaque| Tlv::Ack { opaque }),
-        (any::<bool>(), any::<u16>(), centis()).prop_map(|(unicast, seqno, interval)| Tlv::Hello {
-            unicast,
-            seqno,
-            interval
-        }),
-        (address, any::<u16>(), centis()).prop_map(|(address, rx_cost, interval)| Tlv::Ihu {
-            address,
-            rx_cost,
-            interval
+        (any::<bool>(), any::<u16>(), centis(), any::<Option<u32>>()).prop_map(
+            |(unicast, seqno, interval, timestamp)| Tlv::Hello {
+                timestamp,
+                unicast,
+                seqno,
+                interval
+            }
+        ),
+        (address, any::<u16>(), centis(), echo).prop_map(|(address, rx_cost, interval, timestamps)| {
+            Tlv::Ihu {
+                timestamps,
+                address,
+                rx_cost,
+                interval,
+            }
         }),
         any_update().prop_map(Tlv::Update),
         any_update().prop_map(Tlv::Update),
@@ -448,12 +458,14 @@ fn write(builder: &mut Builder, tlv: &Tlv) -> bool {
             unicast,
             seqno,
             interval,
-        } => builder.hello(*unicast, *seqno, *interval),
+            timestamp,
+        } => builder.timestamped_hello(*unicast, *seqno, *interval, *timestamp),
         Tlv::Ihu {
             address,
             rx_cost,
             interval,
-        } => builder.ihu(*address, *rx_cost, *interval),
+            timestamps,
+        } => builder.timestamped_ihu(*address, *rx_cost, *interval, *timestamps),
         Tlv::Update(update) => builder.update(update),
         Tlv::RouteRequest { prefix, source } => {
             let source = *source;
