@@ -38,9 +38,14 @@ impl Babeld {
         }
         // It takes one key per interface.
         let key = if settings.keys.is_empty() { "" } else { " key k0" };
+        let rtt = if settings.rtt {
+            " enable-timestamps true"
+        } else {
+            ""
+        };
         for statement in [
             &format!(
-                "default type wired hello-interval {} update-interval {}{key}",
+                "default type wired hello-interval {} update-interval {}{key}{rtt}",
                 seconds(settings.hello),
                 seconds(settings.update)
             ),

@@ -81,22 +81,23 @@ pub struct Settings {
     pub update: Duration,
     /// Keys that sign and prove every packet; not for FRR 8.4, which knows none.
     pub keys: Vec<Key>,
+    /// Timestamps and costs by round-trip times (RFC 9616); osier and babeld only.
+    pub rtt: bool,
 }
 
 /// A MAC key (RFC 8967). ASCII, because BIRD takes passwords.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
-    HmacSha256(&'static str),
-    Blake2s(&'static str),
+    HmacSha256(String),
+    Blake2s(String),
 }
 
 impl Key {
-    pub fn hex(self) -> String {
-        let (Self::HmacSha256(text) | Self::Blake2s(text)) = self;
-        text.bytes().map(|octet| format!("{octet:02x}")).collect()
+    pub fn hex(&self) -> String {
+        self.text().bytes().map(|octet| format!("{octet:02x}")).collect()
     }
 
-    pub fn text(self) -> &'static str {
+    pub fn text(&self) -> &str {
         let (Self::HmacSha256(text) | Self::Blake2s(text)) = self;
         text
     }
@@ -108,6 +109,7 @@ impl Default for Settings {
             hello: HELLO,
             update: UPDATE,
             keys: Vec::new(),
+            rtt: false,
         }
     }
 }

@@ -86,6 +86,11 @@ impl Osier {
         let [hello, update] =
             [settings.hello, settings.update].map(|interval| interval.as_millis().to_string().into());
         arguments.extend(["--hello-ms".into(), hello, "--update-ms".into(), update]);
+        if settings.rtt {
+            for neighbour in neighbours {
+                arguments.extend(["--rtt".into(), crate::interface_to(neighbour).into()]);
+            }
+        }
         for key in &settings.keys {
             let algorithm = match key {
                 Key::HmacSha256(_) => "hmac-sha256",

@@ -5,13 +5,20 @@
 
 use osier_interop::Kind::{Babeld, Bird, Frr, Osier};
 use osier_interop::network::Network;
-use osier_interop::{Kind, Settings, in_lab};
+use osier_interop::{Key, Kind, Settings, in_lab};
 use osier_lab::Result;
 
 const LINE: [(usize, usize); 3] = [(0, 1), (1, 2), (2, 3)];
 const RING: [(usize, usize); 5] = [(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)];
 /// Two ways of two wires from a to d.
 const DIAMOND: [(usize, usize); 4] = [(0, 1), (0, 2), (1, 3), (2, 3)];
+
+fn signed() -> Settings {
+    Settings {
+        keys: vec![Key::HmacSha256("an osier basket bends, not break".to_owned())],
+        ..Settings::default()
+    }
+}
 
 fn network(
     name: &str,
@@ -92,4 +99,19 @@ fn a_diamond_with_osier_on_both_ways() -> Result<()> {
 #[test]
 fn a_ring_of_five() -> Result<()> {
     ring("ring5", [Osier, Babeld, Osier, Bird, Frr], &Settings::default())
+}
+
+#[test]
+fn a_signed_line() -> Result<()> {
+    line("line-mac", [Babeld, Osier, Bird, Osier], &signed())
+}
+
+#[test]
+fn a_signed_diamond() -> Result<()> {
+    diamond("diamond-mac", [Osier, Babeld, Bird, Osier], &signed())
+}
+
+#[test]
+fn a_signed_ring_of_five() -> Result<()> {
+    ring("ring-mac", [Osier, Babeld, Osier, Bird, Osier], &signed())
 }

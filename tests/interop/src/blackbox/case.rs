@@ -2,6 +2,7 @@
 
 use super::encode::Tlv;
 use super::probe::Manners;
+use super::sign::Signature;
 use crate::Kind;
 use osier_lab::{Error, Result};
 use serde::Deserialize;
@@ -23,6 +24,12 @@ pub struct Case {
     /// Daemons without one of these are not tried.
     #[serde(default)]
     pub needs: Vec<Feature>,
+    /// MAC keys of the daemon and, if they say nothing else, of the neighbours: `hmac-sha256:TEXT`, `blake2s:TEXT`.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    /// The daemon measures round-trip times.
+    #[serde(default)]
+    pub rtt: bool,
     /// The daemon's interval between Updates: long where what it sends at once is meant.
     #[serde(default = "short")]
     pub update_ms: u64,
@@ -53,6 +60,8 @@ fn one() -> usize {
 #[serde(rename_all = "kebab-case")]
 pub enum Feature {
     Mac,
+    /// More than one key per interface.
+    MacRotation,
     SourceSpecific,
     V4ViaV6,
     Rtt,
@@ -63,9 +72,10 @@ impl Kind {
     pub fn has(self, feature: Feature) -> bool {
         match (self, feature) {
             (Self::Osier, _) => true,
-            (Self::Babeld, _) => true,
-            (Self::Bird, Feature::Mac | Feature::SourceSpecific) => true,
-            (Self::Bird | Self::Frr, _) => false,
+            (Self::Babeld, feature) => feature != Feature::MacRotation,
+            // Source-specific routes want tables of another kind in BIRD, instead of plain ones.
+            (Self::Bird, feature) => matches!(feature, Feature::Mac | Feature::MacRotation),
+            (Self::Frr, _) => false,
         }
     }
 }
@@ -93,6 +103,10 @@ pub(super) enum Step {
     Quiet(Quiet),
     /// Everything that it ever sent and that matches `where` also matches `is`.
     Every(Every),
+    /// A packet that was recorded is sent once more, octet for octet.
+    Replay(String),
+    /// Packet counters of the daemon rise strictly.
+    CountersRise {},
     /// At least this many routes that start so are in the kernel, soon.
     Count(Count),
     /// Multicast Hellos on link 0 follow each other; at least this many are waited for.
@@ -133,9 +147,10 @@ pub(super) struct Send {
     pub source: Option<std::net::Ipv6Addr>,
     #[serde(default = "once")]
     pub times: u32,
-    /// Does not move the mark.
     #[serde(default)]
-    pub keep_mark: bool,
+    pub sign: Signature,
+    /// Remembers the packet under this name.
+    pub record: Option<String>,
 }
 
 fn once() -> u32 {

@@ -11,6 +11,7 @@ mod kernel;
 mod matching;
 mod probe;
 mod run;
+mod sign;
 mod table;
 
 pub use case::{Case, Feature};

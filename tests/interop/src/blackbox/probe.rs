@@ -5,7 +5,8 @@
 
 use super::decode::decode;
 use super::encode::{self, Tlv};
-use crate::Router;
+use super::sign::{CHALLENGE_REPLY, Signature, Signer, parse_keys, verified};
+use crate::{Key, Router};
 use nix::libc;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt,
@@ -48,6 +49,12 @@ pub struct Manners {
     pub anonymous_ihu: bool,
     /// Acknowledges what it is asked to.
     pub acknowledges: bool,
+    /// Sub-TLVs of its Hellos, in hexadecimal.
+    pub hello_sub: String,
+    /// MAC keys, if not the daemon's.
+    pub keys: Option<Vec<String>>,
+    /// Answers challenges.
+    pub meets_challenges: bool,
 }
 
 impl Default for Manners {
@@ -61,6 +68,9 @@ impl Default for Manners {
             cost: Some(96),
             anonymous_ihu: false,
             acknowledges: true,
+            hello_sub: String::new(),
+            keys: None,
+            meets_challenges: true,
         }
     }
 }
@@ -77,6 +87,8 @@ pub(super) struct Seen {
     pub at: Duration,
     pub tlvs: Vec<Value>,
     pub trailer: Vec<Value>,
+    /// How many of the daemon's keys have signed it.
+    pub signed_by: usize,
 }
 
 /// Where a packet claims to come from and goes to.
@@ -105,6 +117,7 @@ struct Neighbour {
     alive: bool,
     seqno: u16,
     next: Instant,
+    signer: Signer,
 }
 
 #[derive(Debug)]
@@ -112,6 +125,7 @@ struct Inner {
     links: Vec<Link>,
     neighbours: Mutex<BTreeMap<String, Neighbour>>,
     log: Mutex<Vec<Seen>>,
+    keys: Vec<Key>,
     started: Instant,
     stopping: AtomicBool,
 }
@@ -129,6 +143,7 @@ impl Probe {
         daemon: &Router,
         ends: &[&Router],
         neighbours: &BTreeMap<String, Manners>,
+        keys: &[Key],
     ) -> Result<Self> {
         let mut known = BTreeMap::new();
         for (number, (name, manners)) in neighbours.iter().enumerate() {
@@ -138,6 +153,10 @@ impl Probe {
                 .ok_or_else(|| Error::new(format!("neighbour {name}: no link {}", manners.link)))?;
             end.netns
                 .address(&crate::interface_to(daemon), &format!("{address}/64"))?;
+            let signing = manners
+                .keys
+                .as_ref()
+                .map_or(Ok(keys.to_vec()), |keys| parse_keys(keys))?;
             known.insert(
                 name.clone(),
                 Neighbour {
@@ -146,6 +165,7 @@ impl Probe {
                     alive: false,
                     seqno: 100 * (number as u16 + 1),
                     next: Instant::now(),
+                    signer: Signer::new(signing, number as u8 + 1),
                 },
             );
         }
@@ -157,6 +177,7 @@ impl Probe {
             links,
             neighbours: Mutex::new(known),
             log: Mutex::default(),
+            keys: keys.to_vec(),
             started: Instant::now(),
             stopping: AtomicBool::new(false),
         });
@@ -221,6 +242,15 @@ impl Probe {
             .collect()
     }
 
+    /// Addresses of living neighbours that can sign as the daemon wants.
+    pub(super) fn signers(&self) -> Vec<String> {
+        lock(&self.inner.neighbours)
+            .values()
+            .filter(|n| n.alive && n.manners.meets_challenges && n.signer.shares(&self.inner.keys))
+            .map(|n| n.address.to_string())
+            .collect()
+    }
+
     /// The Hello seqno that the neighbour would use next, and the new one.
     pub(super) fn jump(&self, name: &str, by: u16) -> Result<()> {
         self.with(name, |neighbour| {
@@ -230,6 +260,17 @@ impl Probe {
 
     pub(super) fn send(&self, envelope: Envelope, payload: &[u8]) -> Result<()> {
         self.inner.send(envelope, payload)
+    }
+
+    /// Signed as this neighbour would, or as told; gives what was sent.
+    pub(super) fn send_signed(
+        &self,
+        name: &str,
+        envelope: Envelope,
+        payload: &[u8],
+        how: &Signature,
+    ) -> Result<Vec<u8>> {
+        self.inner.send_signed(name, envelope, payload, how)
     }
 
     /// How many packets were seen so far.
@@ -321,7 +362,7 @@ impl Inner {
             flags: if manners.unicast { 0x8000 } else { 0 },
             seqno,
             interval: manners.hello_interval,
-            sub: String::new(),
+            sub: manners.hello_sub.clone(),
         };
         let daemon = self.links[manners.link].daemon;
         let ihu = manners.cost.map(|cost| Tlv::Ihu {
@@ -339,8 +380,32 @@ impl Inner {
         };
         for (tlvs, unicast) in packets {
             let payload = encode::encode(&tlvs).and_then(|body| encode::packet(&body, &[]));
-            let _ = payload.and_then(|payload| self.send(envelope(unicast), &payload));
+            let _ = payload.and_then(|payload| {
+                self.send_signed(name, envelope(unicast), &payload, &Signature::default())
+            });
         }
+    }
+
+    fn send_signed(
+        &self,
+        name: &str,
+        envelope: Envelope,
+        payload: &[u8],
+        how: &Signature,
+    ) -> Result<Vec<u8>> {
+        let mut neighbours = lock(&self.neighbours);
+        let neighbour = neighbours
+            .get_mut(name)
+            .ok_or_else(|| Error::new(format!("no neighbour {name}")))?;
+        let to = if envelope.unicast {
+            self.links[envelope.link].daemon
+        } else {
+            GROUP
+        };
+        let signed = neighbour.signer.sign(payload, envelope.from, to, how)?;
+        // Still under the lock: counters must leave in order.
+        self.send(envelope, &signed)?;
+        Ok(signed)
     }
 
     fn send(&self, envelope: Envelope, payload: &[u8]) -> Result<()> {
@@ -386,7 +451,15 @@ impl Inner {
             (seen.tlvs, seen.trailer) = decode(&buffer[..length], seen.from);
             seen.link = number;
             seen.at = self.started.elapsed();
+            let macs: Vec<Vec<u8>> = seen
+                .trailer
+                .iter()
+                .filter(|tlv| tlv["type"] == "mac")
+                .filter_map(|tlv| encode::octets(tlv["octets"].as_str()?).ok())
+                .collect();
+            seen.signed_by = verified(&self.keys, &buffer[..length], seen.from, seen.to, &macs);
             self.acknowledge(&seen);
+            self.meet_challenges(&seen);
             lock(&self.log).push(seen);
         }
     }
@@ -401,24 +474,56 @@ impl Inner {
         if asked.is_empty() {
             return;
         }
-        let who: Vec<Ipv6Addr> = lock(&self.neighbours)
-            .values()
-            .filter(|n| n.alive && n.manners.acknowledges && n.manners.link == seen.link)
-            .map(|n| n.address)
-            .filter(|&address| seen.to == GROUP || seen.to == address)
-            .collect();
-        for from in who {
-            let envelope = Envelope {
-                link: seen.link,
-                from,
-                unicast: true,
-                port: PORT,
-                hop_limit: 1,
-            };
-            let acks: Vec<Tlv> = asked.iter().map(|&opaque| Tlv::Ack { opaque }).collect();
-            let payload = encode::encode(&acks).and_then(|body| encode::packet(&body, &[]));
-            let _ = payload.and_then(|payload| self.send(envelope, &payload));
+        let acks: Vec<Tlv> = asked.iter().map(|&opaque| Tlv::Ack { opaque }).collect();
+        let payload = encode::encode(&acks).and_then(|body| encode::packet(&body, &[]));
+        let Ok(payload) = payload else { return };
+        for (name, from) in self.reached(seen, |manners| manners.acknowledges) {
+            let _ = self.send_signed(&name, answer(seen, from), &payload, &Signature::default());
         }
+    }
+
+    /// A neighbour that is challenged proves that it is there now, and greets again.
+    fn meet_challenges(&self, seen: &Seen) {
+        let nonces: Vec<String> = seen
+            .tlvs
+            .iter()
+            .filter(|tlv| tlv["type"] == "challenge")
+            .filter_map(|tlv| tlv["nonce"].as_str().map(str::to_owned))
+            .collect();
+        if seen.to == GROUP {
+            return;
+        }
+        for nonce in nonces {
+            let body = encode::octets(&nonce).and_then(|nonce| encode::tlv(CHALLENGE_REPLY, &[&nonce]));
+            let Ok(payload) = body.and_then(|body| encode::packet(&body, &[])) else {
+                continue;
+            };
+            for (name, from) in self.reached(seen, |manners| manners.meets_challenges) {
+                let _ = self.send_signed(&name, answer(seen, from), &payload, &Signature::default());
+                (0..3).for_each(|_| self.send_greeting(&name));
+            }
+        }
+    }
+
+    /// Living neighbours that a packet went to.
+    fn reached(&self, seen: &Seen, wanted: impl Fn(&Manners) -> bool) -> Vec<(String, Ipv6Addr)> {
+        lock(&self.neighbours)
+            .iter()
+            .filter(|(_, n)| n.alive && wanted(&n.manners) && n.manners.link == seen.link)
+            .filter(|(_, n)| seen.to == GROUP || seen.to == n.address)
+            .map(|(name, n)| (name.clone(), n.address))
+            .collect()
+    }
+}
+
+/// By unicast to the daemon.
+fn answer(seen: &Seen, from: Ipv6Addr) -> Envelope {
+    Envelope {
+        link: seen.link,
+        from,
+        unicast: true,
+        port: PORT,
+        hop_limit: 1,
     }
 }
 
@@ -461,6 +566,7 @@ impl Link {
             at: Duration::ZERO,
             tlvs: Vec::new(),
             trailer: Vec::new(),
+            signed_by: 0,
         };
         for part in message.cmsgs().ok()? {
             match part {
@@ -513,8 +619,9 @@ impl Seen {
         let hellos = self.tlvs.iter().filter(|tlv| tlv["type"] == "hello").count();
         let kinds: Vec<&Value> = self.tlvs.iter().map(|tlv| &tlv["type"]).collect();
         let macs = self.trailer.iter().filter(|tlv| tlv["type"] == "mac").count();
+        let pcs = self.tlvs.iter().filter(|tlv| tlv["type"] == "pc").count();
         serde_json::json!({"link": self.link, "from": self.from.to_string(), "to": self.to.to_string(),
             "port": self.port, "hop_limit": self.hop_limit, "size": self.size, "hellos": hellos, "types": kinds,
-            "macs": macs, "link_local": self.from.is_unicast_link_local()})
+            "macs": macs, "pcs": pcs, "signed_by": self.signed_by, "link_local": self.from.is_unicast_link_local()})
     }
 }

@@ -5,6 +5,7 @@ use super::encode::{self, encode_prefix, octets};
 use super::kernel::{self, Way};
 use super::matching::matches;
 use super::probe::{Envelope, PORT, Probe, Seen};
+use super::sign::{Signature, parse_keys};
 use crate::{Daemon, Kind, Router, Settings, in_lab};
 use osier_lab::{Error, Lab, Result, wait_until};
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ struct Run<'a> {
     probe: &'a Probe,
     daemon: &'a mut Daemon,
     variables: BTreeMap<String, Value>,
+    recorded: BTreeMap<String, (Envelope, Vec<u8>)>,
     mark: usize,
     barriers: u16,
 }
@@ -40,9 +42,12 @@ fn run_in(lab: &Lab, case: &Case, kind: Kind) -> Result<()> {
         crate::cable(lab, &router, end)?;
     }
     let ends_ref: Vec<&Router> = ends.iter().collect();
-    let probe = Probe::new(&router, &ends_ref, &case.neighbours)?;
+    let keys = parse_keys(&case.keys)?;
+    let probe = Probe::new(&router, &ends_ref, &case.neighbours, &keys)?;
     let settings = Settings {
         update: Duration::from_millis(case.update_ms),
+        keys: keys.clone(),
+        rtt: case.rtt,
         ..Settings::default()
     };
     let mut daemon = Daemon::start_with(kind, &router, &ends_ref, &settings)?;
@@ -51,6 +56,14 @@ fn run_in(lab: &Lab, case: &Case, kind: Kind) -> Result<()> {
         (0..case.links).all(|link| seen.iter().any(|packet| packet.link == link))
     })?;
     probe.begin()?;
+    // What is sent before both sides have met each other's challenges is lost.
+    wait_until(SOON, "the daemon believes its neighbours", || {
+        let seen = probe.seen(0);
+        probe.signers().iter().all(|address| {
+            let heard = |tlv: &Value| tlv["type"] == "ihu" && tlv["address"] == address.as_str();
+            seen.iter().flat_map(|packet| &packet.tlvs).any(heard)
+        })
+    })?;
     let mut run = Run {
         kind,
         router: &router,
@@ -58,6 +71,7 @@ fn run_in(lab: &Lab, case: &Case, kind: Kind) -> Result<()> {
         probe: &probe,
         daemon: &mut daemon,
         variables: BTreeMap::new(),
+        recorded: BTreeMap::new(),
         mark: 0,
         barriers: 0,
     };
@@ -116,6 +130,15 @@ impl Run<'_> {
                 .map(drop)
                 .map_err(|e| Error::new(format!("{e}: {last}")))
             }
+            Step::Replay(name) => {
+                self.mark = self.probe.mark();
+                let (envelope, payload) = self
+                    .recorded
+                    .get(&name)
+                    .ok_or_else(|| Error::new(format!("nothing recorded as {name}")))?;
+                self.probe.send(*envelope, payload)
+            }
+            Step::CountersRise {} => self.counters_rise(),
             Step::HelloSeqnos(count) => self.hello_seqnos(count),
             Step::Start(name) => self.probe.start(&name),
             Step::Silence(name) => self.probe.silence(&name),
@@ -205,10 +228,16 @@ impl Run<'_> {
             Some(payload) => octets(payload)?,
             None => encode::packet(&encode::encode(&send.tlvs)?, &encode::encode(&send.trailer)?)?,
         };
-        if !send.keep_mark {
-            self.mark = self.probe.mark();
+        self.mark = self.probe.mark();
+        for _ in 0..send.times {
+            let sent = self
+                .probe
+                .send_signed(&send.from, envelope, &payload, &send.sign)?;
+            if let Some(name) = &send.record {
+                self.recorded.insert(name.clone(), (envelope, sent));
+            }
         }
-        (0..send.times).try_for_each(|_| self.probe.send(envelope, &payload))
+        Ok(())
     }
 
     fn way(&self, goal: &Goal) -> Way {
@@ -260,8 +289,9 @@ impl Run<'_> {
         self.barriers += 1;
         let prefix = format!("2001:db8:ba44:{:x}::/64", self.barriers);
         let body = marker(&prefix)?;
+        let packet = encode::packet(&body, &[])?;
         self.probe
-            .send(self.envelope(from, false)?, &encode::packet(&body, &[])?)?;
+            .send_signed(from, self.envelope(from, false)?, &packet, &Signature::default())?;
         self.until(&Goal::Prefix(prefix), "(a barrier) is installed", |way| {
             matches!(way, Way::Via { .. })
         })
@@ -347,6 +377,23 @@ impl Run<'_> {
             return Ok(());
         }
         Err(Error::new(format!("{seqnos:?}")))
+    }
+
+    fn counters_rise(&self) -> Result<()> {
+        let seen = self.probe.seen(0);
+        let tlvs = seen
+            .iter()
+            .filter(|seen| seen.link == 0)
+            .flat_map(|seen| &seen.tlvs);
+        let counters: Vec<(String, u64)> = tlvs
+            .filter(|tlv| tlv["type"] == "pc")
+            .filter_map(|tlv| Some((tlv["index"].to_string(), tlv["counter"].as_u64()?)))
+            .collect();
+        let rise = |pair: &[(String, u64)]| pair[0].0 != pair[1].0 || pair[0].1 < pair[1].1;
+        if counters.len() > 2 && counters.windows(2).all(rise) {
+            return Ok(());
+        }
+        Err(Error::new(format!("{counters:?}")))
     }
 
     fn damage(&mut self, damage: &Damage) -> Result<()> {
