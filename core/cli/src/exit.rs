@@ -51,7 +51,7 @@ impl Exit {
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Failure => "something failed; the message says what",
-            Self::Usage => "wrong command line, or a malformed invite",
+            Self::Usage => "wrong command line, configuration file or invite",
             Self::NotRunning => "no daemon is running on this state directory",
             Self::NotJoined => "this device has not joined a network",
             Self::Permission => "the system did not permit it",

@@ -79,10 +79,8 @@ fn a_wrong_command_line_is_a_document_too_when_asked() {
 
 #[test]
 fn options_of_later_versions_are_refused() {
-    for option in ["--mac=hmac-sha256:00", "--source-prefix=fd00::/64"] {
-        let result = run(["babel", "-i", "lo", "--control", "/nonexistent/c", option]);
-        assert_eq!(result.code, 2, "{}", result.stderr);
-    }
+    let result = run(["babel", "-i", "lo", "--control", "/nonexistent/c", "--of-tomorrow=1"]);
+    assert_eq!(result.code, 2, "{}", result.stderr);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::{Key, Router, Settings};
 use osier_lab::{Error, Process, Result};
 use serde::Deserialize;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -56,6 +56,15 @@ impl Osier {
 
     pub fn configured(router: &Router, neighbours: &[&Router], settings: &Settings) -> Result<Self> {
         Self::launch(router, Self::arguments_with(router, neighbours, settings))
+    }
+
+    /// With a configuration file that says everything, beside the options.
+    pub fn start_from(router: &Router, file: &Path, options: &[&str]) -> Result<Self> {
+        let mut arguments: Vec<OsString> = vec!["babel".into(), "--control".into()];
+        arguments.push(Self::control(router).into());
+        arguments.extend(["--config".into(), file.into()]);
+        arguments.extend(options.iter().map(OsString::from));
+        Self::launch(router, arguments)
     }
 
     fn launch(router: &Router, arguments: Vec<OsString>) -> Result<Self> {
@@ -110,9 +119,16 @@ impl Osier {
 
     /// Its routes and neighbours, by the command an operator would use.
     pub fn dump(&self) -> Result<Report> {
+        let document = self.dump_document(&[])?;
+        serde_json::from_value(document.clone()).map_err(|e| Error::new(format!("{e} in {document}")))
+    }
+
+    /// All that the dump says, for those routes that `more` picks.
+    pub fn dump_document(&self, more: &[&str]) -> Result<serde_json::Value> {
         let output = Command::new(binary()?)
             .args(["babel", "dump", "--json", "--control"])
             .arg(&self.control)
+            .args(more)
             .output()
             .map_err(|e| Error::new(e.to_string()))?;
         if !output.status.success() {

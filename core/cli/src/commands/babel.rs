@@ -8,19 +8,32 @@ use crate::{
 use ipnet::IpNet;
 use osier_babel::RouterId;
 use osier_core::babel_mode::{
-    self, Config, Error, Install, InterfaceOptions, KeySource, MacError, MacOptions, Report, parse_router_id,
+    self, Config, Error, FileError, Install, InterfaceOptions, KeySource, MacError, Report, parse_router_id,
     parse_rx_cost,
 };
-use osier_core::system::Stop;
-use std::{path::PathBuf, time::Duration};
+use osier_core::system::{Reload, Stop};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::sync::mpsc;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct BabelArgs {
     #[command(subcommand)]
     action: Option<Action>,
+    /// Configuration file; the other options come before what it says. SIGHUP reads it again
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Speak Babel on this interface; repeatable
-    #[arg(long = "interface", short, value_name = "IF", required = true)]
+    #[arg(
+        long = "interface",
+        short,
+        value_name = "IF",
+        required_unless_present = "config"
+    )]
     interfaces: Vec<String>,
     /// Announce this prefix as ours; the kernel must know where it is; repeatable
     #[arg(long = "prefix", short, value_name = "PREFIX")]
@@ -28,15 +41,15 @@ pub(crate) struct BabelArgs {
     /// Our router-id, 16 hexadecimal digits [default: made from the first MAC address]
     #[arg(long, value_name = "HEX16", value_parser = parse_router_id)]
     router_id: Option<RouterId>,
-    /// Time between Hellos, in milliseconds
-    #[arg(long, value_name = "N", default_value_t = milliseconds(Config::DEFAULT_HELLO_INTERVAL))]
-    hello_ms: u32,
+    /// Time between Hellos, in milliseconds [default: 4000]
+    #[arg(long, value_name = "N")]
+    hello_ms: Option<u32>,
     /// Time between full updates, in milliseconds [default: 4 Hellos]
     #[arg(long, value_name = "N")]
     update_ms: Option<u32>,
     /// Nominal cost of receiving on an interface; repeatable [default: 96]
     #[arg(long = "rxcost", value_name = "IF=N", value_parser = parse_rx_cost)]
-    rx_costs: Vec<InterfaceOptions>,
+    rx_costs: Vec<(String, u16)>,
     /// Authenticate packets with this key: hmac-sha256:HEX, blake2s:HEX, or better @FILE with one of these on
     /// each line, as others can see command lines; repeatable, one matching key is enough. SIGHUP reads the
     /// files again
@@ -48,14 +61,17 @@ pub(crate) struct BabelArgs {
     /// Let the round-trip time over this interface add to its cost; repeatable
     #[arg(long = "rtt", value_name = "IF")]
     rtts: Vec<String>,
-    /// Priority of our routes in the kernel's main table
-    #[arg(long, value_name = "N", default_value_t = Config::DEFAULT_KERNEL_METRIC)]
-    kernel_metric: u32,
-    /// Where routes are installed: main, none, or the number of a table
-    #[arg(long, value_name = "TABLE", default_value_t = Install::MAIN)]
-    install: Install,
+    /// Priority of our routes in the kernel [default: 1042]
+    #[arg(long, value_name = "N")]
+    kernel_metric: Option<u32>,
+    /// Where routes are installed: main, none, or the number of a table [default: main]
+    #[arg(long, value_name = "TABLE")]
+    install: Option<Install>,
+    /// Directory that keeps router-id and sequence number for the next start
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Unix socket that `osier babel dump` asks
-    #[arg(long, value_name = "PATH", required = true)]
+    #[arg(long, value_name = "PATH", required_unless_present = "config")]
     control: Option<PathBuf>,
     /// error, warn, info, debug or trace, or MODULE=LEVEL,… [default: info]
     #[arg(long, value_name = "LEVEL", env = "OSIER_LOG")]
@@ -66,10 +82,32 @@ pub(crate) struct BabelArgs {
 enum Action {
     /// Print the routes and neighbours of a running `osier babel`
     Dump {
+        /// Only routes to this prefix, or to what covers this address
+        #[arg(value_name = "PREFIX", value_parser = parse_target)]
+        prefix: Option<IpNet>,
         /// The socket that it was started with
         #[arg(long, value_name = "PATH")]
         control: PathBuf,
     },
+    /// Check a configuration file without starting anything
+    Check {
+        /// The file to check
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+/// A prefix, or an address as the prefix of all its bits.
+pub(super) fn parse_target(text: &str) -> Result<IpNet, String> {
+    text.parse()
+        .or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)))
+        .map_err(|_| format!("{text:?} is neither a prefix nor an address"))
+}
+
+/// Whether a route is about what was asked for: a single address means all routes that cover it.
+pub(super) fn is_about(prefix: &IpNet, target: &IpNet) -> bool {
+    let address = target.prefix_len() == target.max_prefix_len();
+    prefix.trunc() == target.trunc() || (address && prefix.contains(target))
 }
 
 impl BabelArgs {
@@ -84,21 +122,54 @@ impl BabelArgs {
             .map_err(|e| Failure::plain(Exit::Usage, e.to_string()))
     }
 
-    /// `control` is `None` only beside a subcommand.
-    fn config(&self, control: PathBuf) -> Outcome<Config> {
-        let mut interfaces: Vec<_> = self.interfaces.iter().map(InterfaceOptions::new).collect();
-        for cost in &self.rx_costs {
-            let Some(interface) = interfaces.iter_mut().find(|i| i.name == cost.name) else {
+    /// The file's settings, if there is one, with those of the command line over them.
+    fn config(&self) -> Outcome<Config> {
+        let mut config = match &self.config {
+            Some(path) => load(path)?,
+            None => Config::new(Vec::new(), PathBuf::new()),
+        };
+        if !self.interfaces.is_empty() {
+            let known = std::mem::take(&mut config.interfaces);
+            let options = |name: &String| known.iter().find(|i| i.name == *name).cloned();
+            config.interfaces = self
+                .interfaces
+                .iter()
+                .map(|name| options(name).unwrap_or_else(|| InterfaceOptions::new(name)))
+                .collect();
+        }
+        for (name, cost) in &self.rx_costs {
+            let Some(interface) = config.interfaces.iter_mut().find(|i| i.name == *name) else {
                 return Err(Failure::new(
                     Exit::Usage,
-                    format!("--rxcost names {}, which is no interface of ours", cost.name),
-                    format!("add `-i {}`", cost.name),
+                    format!("--rxcost names {name}, which is no interface of ours"),
+                    format!("add `-i {name}`"),
                 ));
             };
-            interface.rx_cost = cost.rx_cost;
+            interface.rx_cost = *cost;
+        }
+        if !self.prefixes.is_empty() {
+            config.prefixes.clone_from(&self.prefixes);
+        }
+        config.router_id = self.router_id.or(config.router_id);
+        if let Some(ms) = self.hello_ms {
+            config.set_hello_interval(Duration::from_millis(ms.into()));
+            config.interfaces.iter_mut().for_each(|i| i.hello_interval = None);
+        }
+        if let Some(ms) = self.update_ms {
+            config.update_interval = Duration::from_millis(ms.into());
+            config
+                .interfaces
+                .iter_mut()
+                .for_each(|i| i.update_interval = None);
+        }
+        config.kernel_metric = self.kernel_metric.unwrap_or(config.kernel_metric);
+        config.install = self.install.unwrap_or(config.install);
+        config.state = self.state.clone().or(config.state);
+        if let Some(control) = &self.control {
+            config.control.clone_from(control);
         }
         for name in &self.rtts {
-            let Some(interface) = interfaces.iter_mut().find(|i| i.name == *name) else {
+            let Some(interface) = config.interfaces.iter_mut().find(|i| i.name == *name) else {
                 return Err(Failure::new(
                     Exit::Usage,
                     format!("--rtt names {name}, which is no interface of ours"),
@@ -107,21 +178,10 @@ impl BabelArgs {
             };
             interface.rtt = true;
         }
-        let mut config = Config::new(interfaces, control);
-        config.mac = MacOptions {
-            keys: self.keys()?,
-            sign_only: self.mac_sign_only,
-        };
-        config.prefixes.clone_from(&self.prefixes);
-        config.router_id = self.router_id;
-        config.hello_interval = Duration::from_millis(self.hello_ms.into());
-        config.update_interval = match self.update_ms {
-            Some(ms) => Duration::from_millis(ms.into()),
-            // The wire's limit binds the default only.
-            None => (4 * config.hello_interval).min(Duration::from_millis(655_350)),
-        };
-        config.kernel_metric = self.kernel_metric;
-        config.install = self.install;
+        if !self.macs.is_empty() {
+            config.mac.keys = self.keys()?;
+            config.mac.sign_only = self.mac_sign_only;
+        }
         config
             .check()
             .map_err(|e| Failure::plain(Exit::Usage, e.to_string()))?;
@@ -129,20 +189,99 @@ impl BabelArgs {
     }
 }
 
+fn load(path: &Path) -> Outcome<Config> {
+    Config::load(path).map_err(|error| {
+        let exit = match &error {
+            FileError::Read { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            _ => Exit::Usage,
+        };
+        Failure::plain(exit, error.to_string())
+    })
+}
+
 pub(crate) async fn babel(args: &BabelArgs, output: &Output) -> Outcome {
-    match (&args.action, &args.control) {
-        (Some(Action::Dump { control }), _) => {
-            let report = babel_mode::dump(control).await.map_err(|e| explain(&e))?;
+    match &args.action {
+        Some(Action::Dump { control, prefix }) => {
+            let mut report = babel_mode::dump(control).await.map_err(|e| explain(&e))?;
+            if let Some(target) = prefix {
+                report.routes.retain(|route| is_about(&route.prefix, target));
+            }
             output.show(&report, render)
         }
-        (None, Some(control)) => {
-            let config = args.config(control.clone())?;
-            super::start_log(args.log_level.as_deref(), output)?;
-            let mut stop = Stop::watch().map_err(|e| Failure::io("cannot listen for signals", &e))?;
-            let shutdown = async move { stop.requested().await };
-            babel_mode::run(config, shutdown).await.map_err(|e| explain(&e))
+        Some(Action::Check { config: path }) => {
+            let config = load(path)?;
+            // Interfaces and the socket may come from the command line.
+            output.show(&Checked::new(&config), |checked| {
+                format!("{}: {checked}\n", path.display())
+            })
         }
-        (None, None) => Err(Failure::plain(Exit::Usage, "give --control PATH")),
+        None => run(args, output).await,
+    }
+}
+
+async fn run(args: &BabelArgs, output: &Output) -> Outcome {
+    let config = args.config()?;
+    super::start_log(args.log_level.as_deref(), output)?;
+    let listen = |e| Failure::io("cannot listen for signals", &e);
+    let (mut stop, mut reload) = (Stop::watch().map_err(listen)?, Reload::watch().map_err(listen)?);
+    let (sender, reloads) = mpsc::channel(1);
+    let shutdown = async move {
+        loop {
+            tokio::select! {
+                () = stop.requested() => return,
+                () = reload.requested() => match args.config() {
+                    // The receiver is gone only when we stop.
+                    Ok(config) => drop(sender.send(config).await),
+                    Err(failure) => tracing::error!("the configuration stays as it was: {}", failure.message),
+                },
+            }
+        }
+    };
+    babel_mode::run(config, reloads, shutdown)
+        .await
+        .map_err(|e| explain(&e))
+}
+
+/// What a checked file amounts to.
+#[derive(Debug, serde::Serialize)]
+struct Checked {
+    valid: bool,
+    interfaces: Vec<String>,
+    prefixes: Vec<IpNet>,
+    import_rules: usize,
+    export_rules: usize,
+    install_rules: usize,
+    redistribute_rules: usize,
+}
+
+impl Checked {
+    fn new(config: &Config) -> Self {
+        Self {
+            valid: true,
+            interfaces: config.interfaces.iter().map(|i| i.name.clone()).collect(),
+            prefixes: config.prefixes.clone(),
+            import_rules: config.import.len(),
+            export_rules: config.export.len(),
+            install_rules: config.install_rules.len(),
+            redistribute_rules: config.redistribute.len(),
+        }
+    }
+}
+
+impl std::fmt::Display for Checked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "valid; {} interfaces, {} prefixes, {} import, {} export, {} install and {} redistribute rules",
+            self.interfaces.len(),
+            self.prefixes.len(),
+            self.import_rules,
+            self.export_rules,
+            self.install_rules,
+            self.redistribute_rules
+        )
     }
 }
 
@@ -158,10 +297,6 @@ fn explain(error: &Error) -> Failure {
         _ => Exit::Failure,
     };
     Failure::plain(exit, error.to_string())
-}
-
-fn milliseconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn render(report: &Report) -> String {
@@ -258,8 +393,7 @@ mod tests {
 
     fn parse(line: &str) -> Result<Outcome<Config>, clap::Error> {
         let args = Wrapper::try_parse_from(std::iter::once("x").chain(line.split_whitespace()))?.babel;
-        let control = args.control.clone().expect("required");
-        Ok(args.config(control))
+        Ok(args.config())
     }
 
     #[test]
@@ -292,6 +426,61 @@ mod tests {
             interval("-i e --control c --hello-ms 600000"),
             Duration::from_millis(655_350)
         );
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("babel.toml");
+        let text = "control = '/run/file.sock'\nprefixes = ['10.0.0.0/8']\nhello-ms = 1000\nrouter-id = '0123456789abcdef'\n\
+                    [kernel]\ntable = 'none'\n\
+                    [[interface]]\nname = 'a'\nrxcost = 200\nhello-ms = 2000\n[[interface]]\nname = 'b'\n";
+        std::fs::write(&path, text).expect("written");
+        let config = |more: &str| {
+            parse(&format!("--config {} {more}", path.display()))
+                .expect("parses")
+                .expect("valid")
+        };
+        let costs = |config: &Config| -> Vec<(String, u16)> {
+            config
+                .interfaces
+                .iter()
+                .map(|i| (i.name.clone(), i.rx_cost))
+                .collect()
+        };
+        let file = config("");
+        assert_eq!(costs(&file), [("a".into(), 200), ("b".into(), 96)]);
+        assert_eq!(
+            (file.control.to_str(), file.install),
+            (Some("/run/file.sock"), Install::None)
+        );
+        let over = config(
+            "-i c -i a --rxcost c=7 -p fd00::/48 --hello-ms 500 --control /run/x --install 9 --state /s",
+        );
+        assert_eq!(costs(&over), [("c".into(), 7), ("a".into(), 200)]);
+        assert_eq!(over.prefixes, ["fd00::/48".parse().expect("a prefix")]);
+        assert_eq!(over.router_id, file.router_id);
+        let intervals = over.intervals(&over.interfaces[1]);
+        assert_eq!(intervals, (Duration::from_millis(500), Duration::from_secs(2)));
+        assert_eq!(
+            (over.control.to_str(), over.install),
+            (Some("/run/x"), Install::Table(9))
+        );
+        assert_eq!(over.state, Some("/s".into()));
+    }
+
+    #[test]
+    fn a_prefix_means_itself_and_an_address_what_covers_it() {
+        let about = |prefix: &str, target: &str| {
+            is_about(
+                &prefix.parse().expect("a prefix"),
+                &parse_target(target).expect("a target"),
+            )
+        };
+        assert!(about("10.0.0.0/8", "10.0.0.0/8") && !about("10.0.0.0/8", "10.1.0.0/16"));
+        assert!(about("10.0.0.0/8", "10.1.2.3") && about("0.0.0.0/0", "10.1.2.3"));
+        assert!(!about("::/0", "10.1.2.3") && about("fd00::1/128", "fd00::1"));
+        assert!(parse_target("ten").is_err());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `osier status`, `peers`, `routes` and `members`: views of the running node.
 
+use super::babel::{is_about, parse_target};
 use crate::{control::Control, exit::Outcome, output::Output, paths::ControlArgs, render};
+use ipnet::IpNet;
 use std::net::IpAddr;
 
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,9 @@ pub(crate) async fn peers(args: &PeersArgs, output: &Output) -> Outcome {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RoutesArgs {
+    /// Only routes to this prefix, or to what covers this address
+    #[arg(value_name = "PREFIX", value_parser = parse_target)]
+    prefix: Option<IpNet>,
     /// Only routes that cover this address
     #[arg(long, value_name = "ADDR")]
     to: Option<IpAddr>,
@@ -50,7 +55,11 @@ pub(crate) struct RoutesArgs {
 pub(crate) async fn routes(args: &RoutesArgs, output: &Output) -> Outcome {
     let control = Control::new(&args.node)?;
     let mut routes = control.client.routes().await.map_err(|e| control.explain(e))?;
-    routes.retain(|r| args.to.is_none_or(|to| r.prefix.contains(&to)) && (r.selected || !args.selected));
+    routes.retain(|r| {
+        args.to.is_none_or(|to| r.prefix.contains(&to))
+            && args.prefix.is_none_or(|target| is_about(&r.prefix, &target))
+            && (r.selected || !args.selected)
+    });
     output.show(&routes, |r| render::routes(r))
 }
 

@@ -193,7 +193,15 @@ pub(crate) fn routes(routes: &[Route]) -> String {
         return "no routes\n".into();
     }
     table(
-        ["PREFIX", "VIA", "METRIC", "ORIGIN", "ROUTER-ID", "SEQNO", "STATE"],
+        [
+            "PREFIX",
+            "VIA",
+            "METRIC",
+            "ORIGIN",
+            "ROUTER-ID",
+            "SEQNO",
+            "WHY OR WHY NOT",
+        ],
         &[2, 5],
         routes.iter().map(|r| {
             [
@@ -203,20 +211,10 @@ pub(crate) fn routes(routes: &[Route]) -> String {
                 r.origin.clone().unwrap_or_else(|| "unknown".into()),
                 r.router_id.clone(),
                 r.seqno.to_string(),
-                route_state(r).into(),
+                r.why.clone(),
             ]
         }),
     )
-}
-
-/// Why the route is, or is not, the one in use.
-fn route_state(r: &Route) -> &'static str {
-    match r {
-        Route { selected: true, .. } => "in use",
-        Route { metric: INFINITY, .. } => "retracted",
-        Route { feasible: false, .. } => "not feasible",
-        _ => "standby",
-    }
 }
 
 pub(crate) fn members(members: &[Member], now: u64) -> String {

@@ -69,16 +69,31 @@ fn peers_show_the_path_and_the_figures() {
 
 #[test]
 fn routes_say_why_they_are_not_in_use() {
-    let route = |prefix: &str, via: Option<&str>, metric: u16, feasible: bool, selected: bool| {
+    let route = |prefix: &str, via: Option<&str>, metric: u16, why: &str| {
         json!({"prefix": prefix, "origin": "rome", "router_id": "0123456789abcdef", "via": via, "metric": metric,
-               "seqno": 9, "feasible": feasible, "selected": selected})
+               "seqno": 9, "feasible": false, "selected": false, "state": "of no matter here", "why": why})
     };
     let routes: Vec<Route> = serde_json::from_value(json!([
-        route("fd5e:8a1c:77d0:3::/64", None, 0, true, true),
-        route("fd5e:8a1c:77d0:2::/64", Some("paris"), 431, true, true),
-        route("fd5e:8a1c:77d0:2::/64", Some("oslo"), 700, true, false),
-        route("fd5e:8a1c:77d0:2::/64", Some("bonn"), 300, false, false),
-        route("fd5e:8a1c:77d0:2::/64", Some("kyiv"), 65535, true, false),
+        route("fd5e:8a1c:77d0:3::/64", None, 0, "in use"),
+        route("fd5e:8a1c:77d0:2::/64", Some("paris"), 431, "in use"),
+        route(
+            "fd5e:8a1c:77d0:2::/64",
+            Some("oslo"),
+            700,
+            "no better than the one in use, which has metric 431"
+        ),
+        route(
+            "fd5e:8a1c:77d0:2::/64",
+            Some("bonn"),
+            300,
+            "could make a loop: not newer than seqno 9, nor announced with less than 270"
+        ),
+        route(
+            "fd5e:8a1c:77d0:2::/64",
+            Some("kyiv"),
+            65535,
+            "the link to the neighbour is down"
+        ),
     ]))
     .expect("routes");
     insta::assert_snapshot!(plain(&super::routes(&routes)));

@@ -1,8 +1,9 @@
 //! What the operator asks for.
 
 use super::keys::MacOptions;
+use super::{Redistribute, RouteRule};
 use ipnet::IpNet;
-use osier_babel::RouterId;
+use osier_babel::{CostModel, RouterId};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -30,6 +31,16 @@ pub struct Config {
     pub install: Install,
     /// How packets are authenticated, on all interfaces.
     pub mac: MacOptions,
+    /// What to believe of neighbours' announcements, and how much.
+    pub import: Vec<RouteRule>,
+    /// What to announce to neighbours.
+    pub export: Vec<RouteRule>,
+    /// Which selected routes to install: the others are used in what we announce, though not by the kernel.
+    pub install_rules: Vec<RouteRule>,
+    /// Which routes of the kernel's table to announce as ours.
+    pub redistribute: Vec<Redistribute>,
+    /// Directory for what should survive a restart: router-id and seqno.
+    pub state: Option<PathBuf>,
 }
 
 /// The routing table that selected routes go into.
@@ -81,6 +92,48 @@ pub struct InterfaceOptions {
     pub rx_cost: u16,
     /// The round-trip time to a neighbour adds to the cost of the link. It is measured in any case.
     pub rtt: bool,
+    pub kind: LinkKind,
+    /// Instead of [`Config::hello_interval`].
+    pub hello_interval: Option<Duration>,
+    /// Instead of [`Config::update_interval`]; at least the Hello interval.
+    pub update_interval: Option<Duration>,
+    /// `None`: as the kind suggests.
+    pub split_horizon: Option<bool>,
+}
+
+/// What an interface leads to, which decides how its cost is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkKind {
+    /// All members hear each other and little is lost: 2 out of 3 Hellos (RFC 8966 appendix A.2.1), cost 96,
+    /// split horizon.
+    #[default]
+    Wired,
+    /// Members may not hear each other and packets get lost: ETX (A.2.2), cost 256, no split horizon.
+    Wireless,
+    /// One neighbour, and packets may get lost: ETX, cost 96, split horizon.
+    Tunnel,
+}
+
+impl LinkKind {
+    /// Of a perfect link.
+    pub const fn rx_cost(self) -> u16 {
+        match self {
+            Self::Wired | Self::Tunnel => Config::DEFAULT_RX_COST,
+            Self::Wireless => 256,
+        }
+    }
+
+    pub const fn cost_model(self) -> CostModel {
+        match self {
+            Self::Wired => CostModel::TwoOutOfThree,
+            Self::Wireless | Self::Tunnel => CostModel::Etx,
+        }
+    }
+
+    pub const fn split_horizon(self) -> bool {
+        !matches!(self, Self::Wireless)
+    }
 }
 
 impl InterfaceOptions {
@@ -90,6 +143,10 @@ impl InterfaceOptions {
             name: name.into(),
             rx_cost: Config::DEFAULT_RX_COST,
             rtt: false,
+            kind: LinkKind::Wired,
+            hello_interval: None,
+            update_interval: None,
+            split_horizon: None,
         }
     }
 }
@@ -116,7 +173,58 @@ impl Config {
             kernel_metric: Self::DEFAULT_KERNEL_METRIC,
             install: Install::MAIN,
             mac: MacOptions::default(),
+            import: Vec::new(),
+            export: Vec::new(),
+            install_rules: Vec::new(),
+            redistribute: Vec::new(),
+            state: None,
         }
+    }
+
+    /// Sets the Hello interval of all interfaces, and the update interval to four of them.
+    pub fn set_hello_interval(&mut self, interval: Duration) {
+        self.hello_interval = interval;
+        self.update_interval = (4 * interval).min(LONGEST_INTERVAL);
+    }
+
+    /// Hello and update interval of an interface.
+    pub fn intervals(&self, interface: &InterfaceOptions) -> (Duration, Duration) {
+        let hello = interface.hello_interval.unwrap_or(self.hello_interval);
+        let update = interface.update_interval.unwrap_or(self.update_interval);
+        // A long Hello interval of one interface alone stretches its updates.
+        (hello, update.max(hello))
+    }
+
+    /// Puts into `new` what a running speaker cannot change; the names and present values of what would have
+    /// changed.
+    pub fn keep_fixed(&self, new: &mut Self) -> Vec<(&'static str, String)> {
+        let mut kept = Vec::new();
+        // Without one the next start makes it from a MAC address or the state, as this one did.
+        if new.router_id.is_some() && new.router_id != self.router_id {
+            let present = self
+                .router_id
+                .map_or("what it is".to_owned(), |id| id.to_string());
+            kept.push(("router-id", present));
+        }
+        new.router_id = self.router_id;
+        if new.control != self.control {
+            kept.push(("control", self.control.display().to_string()));
+        }
+        new.control.clone_from(&self.control);
+        if new.state != self.state {
+            let present = self.state.as_ref().map(|path| path.display().to_string());
+            kept.push(("state", present.unwrap_or_else(|| "unset".to_owned())));
+        }
+        new.state.clone_from(&self.state);
+        if new.install != self.install {
+            kept.push(("kernel.table", self.install.to_string()));
+        }
+        new.install = self.install;
+        if new.kernel_metric != self.kernel_metric {
+            kept.push(("kernel.metric", self.kernel_metric.to_string()));
+        }
+        new.kernel_metric = self.kernel_metric;
+        kept
     }
 
     /// Whether the parts make sense together.
@@ -124,19 +232,25 @@ impl Config {
         if self.interfaces.is_empty() {
             return Err(ConfigError::NoInterface);
         }
+        if self.control.as_os_str().is_empty() {
+            return Err(ConfigError::NoControl);
+        }
         let mut names = BTreeSet::new();
         for interface in &self.interfaces {
             let name = &interface.name;
-            // The kernel's own rule, IFNAMSIZ less the final zero.
-            let sane =
-                (1..=15).contains(&name.len()) && !name.contains(|c: char| c == '/' || c.is_whitespace());
-            if !sane {
-                return Err(ConfigError::BadInterfaceName(name.clone()));
-            }
+            check_name(name)?;
             if !names.insert(name) {
                 return Err(ConfigError::InterfaceTwice(name.clone()));
             }
             check_rx_cost(name, interface.rx_cost)?;
+            let intervals = [interface.hello_interval, interface.update_interval];
+            let own = intervals.into_iter().flatten();
+            if let Some(wrong) = own
+                .into_iter()
+                .find(|i| !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(i))
+            {
+                return Err(ConfigError::HelloInterval(wrong));
+            }
         }
         if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&self.hello_interval) {
             return Err(ConfigError::HelloInterval(self.hello_interval));
@@ -155,14 +269,16 @@ impl Config {
 }
 
 /// The wire counts in hundredths of a second, in 16 bits.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
-const LONGEST_INTERVAL: Duration = Duration::from_millis(655_350);
+pub(super) const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+pub(super) const LONGEST_INTERVAL: Duration = Duration::from_millis(655_350);
 
 /// What is wrong with a [`Config`] or one of its texts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    #[error("no interface: give at least one -i IF")]
+    #[error("no interface: give at least one -i IF, or an [[interface]] section in the file")]
     NoInterface,
+    #[error("no control socket: give --control PATH, or `control` in the file")]
+    NoControl,
     #[error("{0:?} is not the name of an interface (1 to 15 characters)")]
     BadInterfaceName(String),
     #[error("interface {0} is given twice")]
@@ -200,7 +316,7 @@ pub fn parse_router_id(text: &str) -> Result<RouterId, ConfigError> {
 }
 
 /// Parses `IF=N`.
-pub fn parse_rx_cost(text: &str) -> Result<InterfaceOptions, ConfigError> {
+pub fn parse_rx_cost(text: &str) -> Result<(String, u16), ConfigError> {
     let (name, cost) = text
         .split_once('=')
         .ok_or_else(|| ConfigError::RxCostSyntax(text.to_owned()))?;
@@ -210,10 +326,17 @@ pub fn parse_rx_cost(text: &str) -> Result<InterfaceOptions, ConfigError> {
     };
     let rx_cost = cost.parse().map_err(|_| out_of_range())?;
     check_rx_cost(name, rx_cost)?;
-    Ok(InterfaceOptions {
-        rx_cost,
-        ..InterfaceOptions::new(name)
-    })
+    Ok((name.to_owned(), rx_cost))
+}
+
+/// The kernel's own rule, IFNAMSIZ less the final zero.
+pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
+    let sane = (1..=15).contains(&name.len()) && !name.contains(|c: char| c == '/' || c.is_whitespace());
+    if sane {
+        Ok(())
+    } else {
+        Err(ConfigError::BadInterfaceName(name.to_owned()))
+    }
 }
 
 fn check_rx_cost(interface: &str, cost: u16) -> Result<(), ConfigError> {
@@ -232,7 +355,7 @@ pub(super) fn usable_router_id(id: RouterId) -> bool {
 }
 
 /// Whether a prefix means the same to every router.
-fn routable(prefix: &IpNet) -> bool {
+pub(super) fn routable(prefix: &IpNet) -> bool {
     match prefix.network() {
         IpAddr::V4(a) => !(a.is_loopback() || a.is_link_local() || a.is_multicast()),
         IpAddr::V6(a) => !(a.is_loopback() || a.is_unicast_link_local() || a.is_multicast()),
@@ -289,6 +412,47 @@ mod tests {
     }
 
     #[test]
+    fn a_reload_keeps_what_cannot_change_and_says_so() {
+        let mut old = config();
+        old.router_id = Some(RouterId([1; 8]));
+        let mut new = config();
+        new.prefixes.push("10.0.0.0/8".parse().unwrap());
+        assert_eq!(
+            old.keep_fixed(&mut new),
+            [],
+            "no router-id in the file means the one we have"
+        );
+        assert_eq!((new.prefixes.len(), new.router_id), (1, old.router_id));
+        new.control = "/run/other.sock".into();
+        new.router_id = Some(RouterId([2; 8]));
+        new.install = Install::None;
+        new.kernel_metric = 7;
+        new.state = Some("/var/lib/x".into());
+        let names: Vec<_> = old
+            .keep_fixed(&mut new)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(
+            names,
+            ["router-id", "control", "state", "kernel.table", "kernel.metric"]
+        );
+        assert_eq!((new.control, new.install), (old.control, old.install));
+    }
+
+    #[test]
+    fn the_intervals_of_an_interface_come_before_those_of_all() {
+        let mut config = config();
+        config.set_hello_interval(Duration::from_secs(1));
+        config.interfaces[1].hello_interval = Some(Duration::from_secs(10));
+        let intervals = |n: usize| {
+            let (hello, update) = config.intervals(&config.interfaces[n]);
+            (hello.as_secs(), update.as_secs())
+        };
+        assert_eq!((intervals(0), intervals(1)), ((1, 4), (10, 10)));
+    }
+
+    #[test]
     fn router_ids_are_sixteen_digits() {
         assert_eq!(
             parse_router_id("0123456789abcdef").unwrap().to_string(),
@@ -333,7 +497,7 @@ mod tests {
     #[test]
     fn receive_costs_name_their_interface() {
         let cost = parse_rx_cost("wlan0=256").unwrap();
-        assert_eq!((cost.name.as_str(), cost.rx_cost), ("wlan0", 256));
+        assert_eq!(cost, ("wlan0".to_owned(), 256));
         for wrong in ["wlan0", "wlan0=", "wlan0=0", "wlan0=65535", "wlan0=-1"] {
             assert!(parse_rx_cost(wrong).is_err(), "{wrong}");
         }

@@ -6,14 +6,18 @@
 //! - `interfaces` tells which of the configured interfaces are up, with their addresses;
 //! - `sockets` has one UDP socket for each of those;
 //! - `kernel` puts the selected routes into one of the kernel's tables;
+//! - `redistribute` tells which of the kernel's routes are to be announced;
 //! - `control` answers `osier babel dump` on a Unix socket;
+//! - `state` keeps router-id and seqno for the next start;
 //! - `mode` is the loop that joins them.
 //!
 //! Only Linux has all of these so far; elsewhere [`run`] says so. See `docs/babel-bridge.md` for operators.
 
 mod config;
+mod file;
 mod keys;
 mod report;
+mod rules;
 
 #[cfg(target_os = "linux")]
 mod control;
@@ -24,14 +28,21 @@ mod kernel;
 #[cfg(target_os = "linux")]
 mod mode;
 #[cfg(target_os = "linux")]
+mod redistribute;
+#[cfg(target_os = "linux")]
 mod sockets;
+#[cfg(target_os = "linux")]
+mod state;
 
-pub use config::{Config, ConfigError, Install, InterfaceOptions, parse_router_id, parse_rx_cost};
+pub use config::{Config, ConfigError, Install, InterfaceOptions, LinkKind, parse_router_id, parse_rx_cost};
+pub use file::FileError;
 pub use keys::{KeySource, MacError, MacOptions};
 pub use report::{InterfaceReport, NeighbourReport, Report, RouteReport};
+pub use rules::{Protocol, Redistribute, RouteRule};
 
 use std::io;
 use std::path::{Path, PathBuf};
+use tokio::sync::mpsc;
 
 /// Why the mode could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -68,18 +79,25 @@ pub enum Error {
     NotRunning { path: PathBuf, source: io::Error },
     #[error("the answer from {} makes no sense: {reason}", path.display())]
     BadAnswer { path: PathBuf, reason: String },
+    #[error("cannot use the state in {}: {reason}", path.display())]
+    State { path: PathBuf, reason: String },
     #[error("`osier babel` is not supported on this system: it needs Linux")]
     Unsupported,
 }
 
 /// Speaks Babel until `shutdown` resolves, then retracts everything, removes its kernel routes and returns.
+/// Each configuration that comes out of `reloads` replaces the one before; see [`Config::keep_fixed`].
 ///
 /// # Errors
 /// At the start, when the configuration or the machine does not permit it. Later only when the kernel's
 /// routing interface is lost: an interface that goes away or a route that the kernel refuses is logged.
 #[cfg(target_os = "linux")]
-pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    mode::run(config, shutdown).await
+pub async fn run(
+    config: Config,
+    reloads: mpsc::Receiver<Config>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    mode::run(config, reloads, shutdown).await
 }
 
 /// What a running `osier babel --control PATH` knows: its routes and neighbours.
@@ -92,7 +110,11 @@ pub async fn dump(control: &Path) -> Result<Report, Error> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub async fn run(_config: Config, _shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+pub async fn run(
+    _config: Config,
+    _reloads: mpsc::Receiver<Config>,
+    _shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
     Err(Error::Unsupported)
 }
 

@@ -3,7 +3,9 @@
 //! Each turn has four steps: carry out what the speaker wants (packets, kernel routes), wait for whatever
 //! comes first, feed it in, and again. No step waits for a neighbour, so a turn is short.
 
+mod originate;
 mod rekey;
+mod reload;
 
 use super::config::usable_router_id;
 use super::control::{Request, Server};
@@ -11,18 +13,21 @@ use super::interfaces::{self, Link, Watcher};
 use super::kernel::{Action, Claim, Installer, KernelTable, TableError, forwarding_is_off};
 use super::report::{InterfaceReport, NeighbourReport, Report, RouteReport};
 use super::sockets::{Drops, Packet, Port};
-use super::{Config, Error, Install};
+use super::state::{Kept, State};
+use super::{Config, Error, Install, LinkKind};
+use originate::Follower;
+use osier_babel::filter::Rule;
 use osier_babel::{
-    AcceptAll, CostModel, Event, Forwarding, Instant, InterfaceConfig, InterfaceId, Limits, MacKey,
-    RouteKey, RouterId, RttCost, Speaker,
+    AcceptAll, Event, Forwarding, Instant, InterfaceConfig, InterfaceId, Limits, MacKey, RouteKey, RouterId,
+    RttCost, Speaker,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Packets read but not handled; beyond that they wait in the sockets.
@@ -36,7 +41,11 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Retractions are sent twice, this far apart, because nobody will be here to repeat them.
 const SECOND_RETRACTION: Duration = Duration::from_millis(50);
 
-pub(super) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+pub(super) async fn run(
+    config: Config,
+    reloads: mpsc::Receiver<Config>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
     config.check()?;
     let _claim = match config.install {
         Install::Table(_) => Some(Claim::on(config.kernel_metric)?),
@@ -49,7 +58,7 @@ pub(super) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
         Install::Table(number) => Some(KernelTable::new(handle.clone(), config.kernel_metric, number)),
         Install::None => None,
     };
-    let result = serve(config, handle, kernel, server, shutdown).await;
+    let result = serve(config, handle, kernel, server, reloads, shutdown).await;
     netlink.abort();
     result
 }
@@ -59,6 +68,7 @@ async fn serve(
     handle: rtnetlink::Handle,
     kernel: Option<KernelTable>,
     mut server: Server,
+    mut reloads: mpsc::Receiver<Config>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let mut installer = Installer::new(kernel);
@@ -83,7 +93,6 @@ async fn serve(
     mode.speaker.set_forwarding(forwarding, mode.clock.now());
     let mut retry = tokio::time::interval(RETRY);
     retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut hangup = signal(SignalKind::hangup()).map_err(|e| Error::Netlink(e.to_string()))?;
     let mut shutdown = pin!(shutdown);
     loop {
         mode.carry_out().await?;
@@ -91,8 +100,15 @@ async fn serve(
         tokio::select! {
             () = &mut shutdown => break,
             Some(packet) = mode.packets.recv() => mode.deliver(packet),
-            went_down = watcher.changed() => mode.refresh(&went_down?).await?,
-            Some(()) = hangup.recv(), if mode.config.mac.has_files() => mode.rekey(),
+            went_down = watcher.changed() => {
+                mode.follower.stir();
+                mode.refresh(&went_down?).await?;
+            }
+            due = mode.follower.due() => {
+                due?;
+                mode.originate().await?;
+            }
+            Some(new) = reloads.recv() => mode.reload(new).await?,
             Some(request) = server.next() => mode.answer(request),
             () = tokio::time::sleep_until(wake) => mode.speaker.handle_timeout(mode.clock.now()),
             _ = retry.tick(), if mode.ports.len() < mode.config.interfaces.len() => {
@@ -149,11 +165,19 @@ struct Mode {
     packet_sender: mpsc::Sender<Packet>,
     drops: Arc<Drops>,
     keys: Vec<MacKey>,
+    /// What we originate, with its metric.
+    announced: BTreeMap<RouteKey, u16>,
+    follower: Follower,
+    /// By the present numbers of the interfaces.
+    install_rules: Vec<Rule>,
+    /// Selected, but kept from the kernel by those.
+    not_installed: BTreeSet<RouteKey>,
+    state: Option<State>,
 }
 
 impl Mode {
     async fn new(
-        config: Config,
+        mut config: Config,
         handle: rtnetlink::Handle,
         installer: Installer<KernelTable>,
     ) -> Result<Self, Error> {
@@ -169,23 +193,36 @@ impl Mode {
             tracing::warn!(interface = %missing, "this interface does not exist (yet)");
         }
         let keys = config.mac.load()?;
-        let router_id = match config.router_id {
-            Some(id) => id,
-            None => stable_router_id(&config, &links).ok_or(Error::NoRouterId)?,
+        let state = config.state.as_deref().map(open_state).transpose()?;
+        let kept = state.as_ref().map(load_state).transpose()?.flatten();
+        let router_id = config
+            .router_id
+            .or(kept.map(|kept| kept.router_id))
+            .or_else(|| stable_router_id(&config, &links))
+            .or_else(|| state.as_ref().map(|_| random_router_id()))
+            .ok_or(Error::NoRouterId)?;
+        config.router_id = Some(router_id);
+        // Of another router-id the neighbours remember nothing.
+        let seqno = match kept.filter(|kept| kept.router_id == router_id) {
+            Some(kept) => kept.seqno.wrapping_add(1),
+            None => first_seqno(),
         };
-        let mut speaker = Speaker::new(
+        if let Some(state) = &state {
+            // Before any packet can tell it.
+            state
+                .store(Kept { router_id, seqno })
+                .map_err(|error| state_error(state.path(), &error))?;
+        }
+        let speaker = Speaker::new(
             osier_babel::Config {
                 router_id,
-                seqno: first_seqno(),
+                seqno,
                 seed: std::hash::RandomState::new().build_hasher().finish(),
                 limits: Limits::default(),
                 forwarding: Forwarding::default(),
             },
             clock.now(),
         );
-        for prefix in &config.prefixes {
-            speaker.announce(prefix.trunc(), 0, clock.now());
-        }
         tracing::info!(%router_id, "speaking Babel");
         let (packet_sender, packets) = mpsc::channel(PACKET_QUEUE);
         let mut mode = Self {
@@ -200,7 +237,13 @@ impl Mode {
             packet_sender,
             drops: Arc::default(),
             keys,
+            announced: BTreeMap::new(),
+            follower: Follower::default(),
+            install_rules: Vec::new(),
+            not_installed: BTreeSet::new(),
+            state,
         };
+        mode.follow_routes().await?;
         // What is wrong from the start is an error and not a warning: somebody is watching.
         mode.follow(links, &BTreeSet::new(), true)?;
         Ok(mode)
@@ -217,9 +260,8 @@ impl Mode {
             .map_or(far, |(at, _)| self.clock.real(at))
     }
 
-    /// Sends the speaker's packets and installs its routes.
+    /// Installs the speaker's routes and sends its packets; a seqno is on the disk before it is on the wire.
     async fn carry_out(&mut self) -> Result<(), Error> {
-        self.transmit();
         while let Some(event) = self.speaker.poll_event() {
             match event {
                 Event::RouteChanged {
@@ -227,9 +269,10 @@ impl Mode {
                     source,
                     target,
                 } => {
-                    let route = RouteKey { prefix, source };
-                    tracing::debug!(%route, ?target, "route changed");
-                    self.installer.want(route, &target);
+                    let key = RouteKey { prefix, source };
+                    tracing::debug!(route = %key, ?target, "route changed");
+                    let route = self.speaker.selected(key);
+                    self.install(key, route, &target);
                 }
                 Event::NeighbourUp { interface, address } => {
                     tracing::info!(%address, dev = self.name(interface), "neighbour up");
@@ -237,11 +280,27 @@ impl Mode {
                 Event::NeighbourDown { interface, address } => {
                     tracing::info!(%address, dev = self.name(interface), "neighbour down");
                 }
-                // The next start counts from the clock, see `first_seqno`.
-                Event::SeqnoChanged(seqno) => tracing::debug!(seqno, "own seqno changed"),
+                Event::SeqnoChanged(seqno) => {
+                    tracing::debug!(seqno, "own seqno changed");
+                    self.keep_seqno(seqno);
+                }
             }
         }
+        self.transmit();
         self.installer.apply(ROUTES_PER_TURN).await
+    }
+
+    /// Without a state directory the next start counts from the clock, see [`first_seqno`].
+    fn keep_seqno(&self, seqno: u16) {
+        let router_id = self.router_id;
+        if let Some(state) = &self.state
+            && let Err(error) = state.store(Kept { router_id, seqno })
+        {
+            tracing::error!(
+                "cannot write {}: {error}; after a crash neighbours may not believe us for three minutes",
+                state.path().display()
+            );
+        }
     }
 
     fn transmit(&mut self) -> Vec<osier_babel::Transmit> {
@@ -300,11 +359,8 @@ impl Mode {
             .map(|(id, _)| *id)
             .collect();
         for id in lost {
-            if let Some((link, _port)) = self.ports.remove(&id) {
-                tracing::info!(interface = %link.name, "interface went down or changed");
-                self.installer.doubt(id);
-                self.speaker.remove_interface(id, self.clock.now());
-            }
+            tracing::info!(interface = self.name(id), "interface went down or changed");
+            self.close(id);
         }
         for link in links.into_values().filter(|link| link.up) {
             if self.ports.contains_key(&InterfaceId(link.index)) {
@@ -316,6 +372,7 @@ impl Mode {
                 Err(error) => tracing::warn!(interface = %link.name, "cannot use the interface: {error}"),
             }
         }
+        self.apply_filters();
         Ok(())
     }
 
@@ -324,15 +381,15 @@ impl Mode {
         let Some(link_local) = link.link_local else {
             return Ok(());
         };
-        let options = self.config.interfaces.iter().find(|i| i.name == link.name);
-        let rx_cost = options.map_or(Config::DEFAULT_RX_COST, |i| i.rx_cost);
+        let Some(options) = self.config.interfaces.iter().find(|i| i.name == link.name) else {
+            return Ok(());
+        };
+        let (rx_cost, kind) = (options.rx_cost, options.kind);
+        let (hello_interval, update_interval) = self.config.intervals(options);
+        let split_horizon = options.split_horizon.unwrap_or(kind.split_horizon());
         let rtt = RttCost {
             // Without a cost it is only shown.
-            cost: if options.is_some_and(|i| i.rtt) {
-                RttCost::default().cost
-            } else {
-                0
-            },
+            cost: if options.rtt { RttCost::default().cost } else { 0 },
             ..RttCost::default()
         };
         let clock = self.clock;
@@ -348,17 +405,16 @@ impl Mode {
         tracing::info!(interface = %link.name, %link_local, rx_cost, "speaking on interface");
         self.ports.insert(id, (link.clone(), port));
         let config = InterfaceConfig {
-            cost_model: CostModel::TwoOutOfThree,
+            cost_model: kind.cost_model(),
             rx_cost,
-            hello_interval: self.config.hello_interval,
-            update_interval: self.config.update_interval,
+            hello_interval,
+            update_interval,
             link_local,
             ipv4: link.ipv4,
             v4_via_v6: true,
             mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
-            // As babeld on wired links: all members of the link hear each other.
-            split_horizon: true,
-            point_to_point: false,
+            split_horizon,
+            point_to_point: kind == LinkKind::Tunnel,
             rtt: Some(rtt),
         };
         self.authenticate(id)?;
@@ -403,6 +459,10 @@ impl Mode {
             };
             let installed = route.selected && self.installer.installed(&key) == Some(action);
             let (state, why) = match self.config.install {
+                Install::Table(_) if self.not_installed.contains(&key) && route.selected => (
+                    "selected",
+                    "the best, and kept from the kernel by an install rule".to_owned(),
+                ),
                 Install::Table(_) if route.selected && !installed => (
                     "not-installed",
                     "the best, but the kernel has not taken it: see the log".to_owned(),
@@ -438,7 +498,7 @@ impl Mode {
         Report {
             router_id: self.router_id.to_string(),
             seqno: self.speaker.seqno(),
-            announced: self.config.prefixes.iter().map(ipnet::IpNet::trunc).collect(),
+            announced: self.announced.keys().map(|key| key.prefix).collect(),
             interfaces: interfaces.collect(),
             routes: routes.collect(),
             neighbours: neighbours.collect(),
@@ -483,6 +543,28 @@ fn stable_router_id(config: &Config, links: &BTreeMap<u32, Link>) -> Option<Rout
     };
     let [a, b, c, d, e, f] = config.interfaces.iter().find_map(|i| mac_of(&i.name))?;
     Some(RouterId([a ^ 2, b, c, 0xff, 0xfe, d, e, f])).filter(|id| usable_router_id(*id))
+}
+
+/// For routers without any MAC address; kept in the state directory.
+fn random_router_id() -> RouterId {
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    // Neither all 0 nor all 1.
+    RouterId((random & !1 | 1 << 63).to_be_bytes())
+}
+
+fn open_state(directory: &std::path::Path) -> Result<State, Error> {
+    State::open(directory).map_err(|error| state_error(directory.to_owned(), &error))
+}
+
+fn load_state(state: &State) -> Result<Option<Kept>, Error> {
+    state.load().map_err(|error| state_error(state.path(), &error))
+}
+
+fn state_error(path: PathBuf, error: &dyn std::error::Error) -> Error {
+    Error::State {
+        path,
+        reason: error.to_string(),
+    }
 }
 
 /// Seconds of the real-time clock, modulo 2^16.

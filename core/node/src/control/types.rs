@@ -173,6 +173,12 @@ pub struct Route {
     pub seqno: u16,
     pub feasible: bool,
     pub selected: bool,
+    /// Why it is, or is not, in use: a name for scripts (`selected`, `worse-metric`, `unfeasible`, …) …
+    #[serde(default)]
+    pub state: String,
+    /// … and a text for people.
+    #[serde(default)]
+    pub why: String,
 }
 
 /// One row of `GET /v1/members`: everyone whose certificate we hold.

@@ -119,6 +119,8 @@ impl ControlLoop {
                 seqno: r.seqno,
                 feasible: r.feasible,
                 selected: r.selected,
+                state: r.standing.code().to_owned(),
+                why: r.standing.to_string(),
             })
             .collect()
     }

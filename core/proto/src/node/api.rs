@@ -256,4 +256,6 @@ pub struct Route {
     pub seqno: u16,
     pub feasible: bool,
     pub selected: bool,
+    /// Why it is, or is not, the one in use.
+    pub standing: osier_babel::Standing,
 }

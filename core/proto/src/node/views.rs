@@ -151,6 +151,7 @@ impl Node {
                     seqno: route.seqno,
                     feasible: route.feasible,
                     selected: route.selected,
+                    standing: route.standing,
                 }
             })
             .collect()
