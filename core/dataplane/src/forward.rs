@@ -15,8 +15,8 @@ use osier_proto::{
 
 /// Largest datagram, and what output buffers must hold.
 const BUFFER: usize = 65_535;
-/// One packet causes at most: moved, heard, sending.
-const ACTIVITIES: usize = 3;
+/// One packet causes at most: moved, heard, receiving, sending.
+const ACTIVITIES: usize = 4;
 
 /// Per-thread state: scratch for forwarded packets and ICMPv6 errors, their rate limit, drop counters.
 #[derive(Debug)]
@@ -183,6 +183,7 @@ impl Forwarder {
         let length = packet.len();
         activities.into_iter().for_each(|a| self.report(a));
         if length == 0 {
+            tunnel.count_received(Class::Control, 0, now);
             return Ok(Verdict::Nothing);
         }
         let header = Header::parse(&out[..length]).ok_or(DropReason::Malformed)?;
@@ -220,7 +221,8 @@ impl Forwarder {
         } else {
             Class::Transit
         };
-        from.count_received(class, length, now);
+        let activity = from.count_received(class, length, now);
+        self.report(activity);
         // What refuses a packet reads it from `out` and writes there: the scratch buffer stands between.
         let (reason, error) = match hop {
             Some(Hop::Local) => return self.deliver(snapshot, header, out, now),

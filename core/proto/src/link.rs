@@ -151,6 +151,9 @@ pub enum Message {
         counters: LinkCounters,
     },
     Bye(ByeReason),
+    /// The sender's neighbour of this router-id has just stopped to answer: whoever holds a tunnel with it does
+    /// well to ask it. Not passed on.
+    Silent(RouterId),
     /// A type of a newer version: to be skipped. Types 13 and 14 are reserved for probes of the path's MTU.
     Unknown(u64),
 }
@@ -302,6 +305,7 @@ impl Message {
                 counters,
             } => write_echo(w.uint(11), *nonce, *sent_at, counters),
             Self::Bye(reason) => drop(w.uint(12).map(1).uint(0).uint(reason.code())),
+            Self::Silent(router_id) => drop(w.uint(15).map(1).uint(0).bytes(&router_id.0)),
             Self::Unknown(kind) => drop(w.uint(*kind).map(0)),
         }
         w.into_vec()
@@ -342,6 +346,7 @@ impl Message {
                 }
             }
             12 => Self::Bye(ByeReason::from_code(one_field(&mut r, "reason", Reader::uint)?)),
+            15 => Self::Silent(one_field(&mut r, "router_id", Reader::router_id)?),
             unknown => return Ok(Self::Unknown(unknown)),
         };
         r.finish()?;

@@ -35,6 +35,9 @@ pub enum Activity {
     /// Data went out on a tunnel that had been quiet, or from which nothing has come back for 250 ms: watch
     /// whether something comes back. At most every 250 ms per tunnel.
     Sending(TunnelId),
+    /// Data came in on a tunnel that had brought none for a second: from now on say something regularly, so
+    /// that the neighbour, which may get no data back, knows that we are there.
+    Receiving(TunnelId),
     /// Something authentic came in on a tunnel whose [`TunnelHandle::report_next_receive`] was armed; every
     /// new tunnel's is, so this also says that the handshake is complete.
     Heard(TunnelId),
@@ -149,6 +152,7 @@ pub struct TunnelHandle {
     received: Direction,
     last_data_sent: AtomicInstant,
     last_data_received: AtomicInstant,
+    last_sent: AtomicInstant,
     last_received: AtomicInstant,
     last_report: AtomicInstant,
     report_receive: AtomicBool,
@@ -169,6 +173,7 @@ impl TunnelHandle {
             received: Direction::default(),
             last_data_sent: AtomicInstant::default(),
             last_data_received: AtomicInstant::default(),
+            last_sent: AtomicInstant::default(),
             last_received: AtomicInstant::default(),
             last_report: AtomicInstant::default(),
             report_receive: AtomicBool::new(true),
@@ -247,6 +252,7 @@ impl TunnelHandle {
             return (sealed, None);
         }
         self.sent.count(class, packet.len());
+        self.last_sent.set(now);
         let activity = if class == Class::Control {
             None
         } else {
@@ -296,12 +302,16 @@ impl TunnelHandle {
         )
     }
 
-    /// Counts a received packet.
-    pub fn count_received(&self, class: Class, octets: usize, now: Instant) {
+    /// Counts a received packet; keepalives are control packets of no octets. With [`Class::Own`] and
+    /// [`Class::Transit`], says whether control should hear of it.
+    pub fn count_received(&self, class: Class, octets: usize, now: Instant) -> Option<Activity> {
         self.received.count(class, octets);
-        if class != Class::Control {
-            self.last_data_received.set(now);
+        if class == Class::Control {
+            return None;
         }
+        let quiet = self.last_data_received.older_than(QUIET, now);
+        self.last_data_received.set(now);
+        quiet.then_some(Activity::Receiving(self.id))
     }
 
     pub fn sent(&self) -> TrafficByClass {
@@ -319,6 +329,11 @@ impl TunnelHandle {
 
     pub fn last_data_received(&self) -> Option<Instant> {
         self.last_data_received.get()
+    }
+
+    /// When anything was last sealed, keepalives and control packets included.
+    pub fn last_sent(&self) -> Option<Instant> {
+        self.last_sent.get()
     }
 
     /// When a data message, keepalives and control packets included, was last authenticated.

@@ -112,6 +112,7 @@ fn every_message_survives_encoding_at_its_largest() {
         },
         Message::Bye(ByeReason::Revoked),
         Message::Bye(ByeReason::Other(99)),
+        Message::Silent(RouterId([0xee; 8])),
         Message::Unknown(13),
     ];
     messages.extend(Message::revocations(&list(MAX_REVOKED)));
@@ -255,6 +256,7 @@ fn any_message() -> impl Strategy<Value = Message> {
             hash,
             revocations
         }),
+        any::<[u8; 8]>().prop_map(|id| Message::Silent(RouterId(id))),
         (any::<(u64, u64)>(), counters()).prop_map(|((nonce, sent_at), counters)| Message::Echo {
             nonce,
             sent_at,

@@ -307,6 +307,7 @@ pub fn link_messages() -> Vec<(String, Vec<u8>)> {
             },
         ),
         ("bye", Message::Bye(ByeReason::Closing)),
+        ("silent", Message::Silent(RouterId([7; 8]))),
         ("unknown", Message::Unknown(13)),
     ];
     seeds.extend(

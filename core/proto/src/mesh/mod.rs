@@ -9,4 +9,5 @@ pub mod choice;
 pub mod directory;
 pub mod endpoints;
 pub mod gossip;
+pub mod patience;
 pub mod random;

@@ -1,69 +1,88 @@
-//! Whether a neighbour still answers, and how far away it is.
+//! Whether a neighbour still answers.
 //!
-//! There is no polling: Babel's Hellos (every 4 s, every second where data flows) are what is waited for. When
-//! data went out and nothing authentic has come back for a while, or a Hello is a quarter late, a short round
-//! of link Echoes decides. Without an answer the link is unusable at once and routes move; the tunnel stays,
-//! is redialled, and serves again as soon as anything authentic comes through it. A silent death is noticed
-//! within about 2 s where data flows and 6 s elsewhere.
+//! A tunnel that carries data is *active*, at both ends, whichever way the data goes: then each end sees to it
+//! that something authenticated leaves at least every quarter of a second (data counts; a keepalive fills
+//! gaps), so silence means something to both, also to who only receives. After a third of a second of it a
+//! round of link Echoes begins; how many are needed follows from the loss that the link has shown, how long they
+//! are waited for from its round-trip time ([`Round`]). Unanswered, the link is unusable at once and routes move:
+//! about 0.6 s after the last sign of life on a short link that loses nothing.
+//!
+//! An idle tunnel costs nothing but Babel's Hellos, every 4 s; one that is a quarter late, or another
+//! neighbour's word ([`Message::Silent`]), makes us ask. So does the first data on a tunnel that has been silent
+//! for a while.
+//!
+//! A dead tunnel stays, is redialled, and serves again as soon as anything authentic comes through it. One that
+//! keeps failing is made dearer for a time that doubles, so that routes do not flap and yet the last link is
+//! never refused.
 
 use super::{
     DownReason, Node,
     timers::Timer,
-    tunnel::{BUSY_INTERVAL, IDLE_INTERVAL, Phase, Tunnel},
+    tunnel::{FIRST_INTERVAL, IDLE_INTERVAL, Liveness, Phase, Tunnel},
     tunnels::interface,
 };
-use crate::{Duration, Instant, link::Message, mesh::choice, tunnel::TunnelId};
+use crate::{
+    Duration, Instant, RouterId,
+    link::Message,
+    mesh::{choice, patience::Round},
+    snapshot::Class,
+    tunnel::{Sealed, TunnelId},
+};
+use std::sync::Arc;
 
-/// Data without an answer for this long makes us ask.
-const UNANSWERED: Duration = Duration::from_millis(500);
-/// Echoes of one round, their distance, and when the round is lost (and twice the round-trip time later).
-const ECHOES: u32 = 5;
-const ECHO_GAP: Duration = Duration::from_millis(200);
-const ECHO_ROUND: Duration = Duration::from_millis(1000);
-const LONGEST_ROUND: Duration = Duration::from_secs(4);
-/// A tunnel that carried no data for this long is idle.
-const QUIET: Duration = Duration::from_secs(12);
+/// An end of an active tunnel says something at least this often, for this long after the last data; and expects
+/// to hear something for a little less long, because the other end may have missed the last data.
+const KEEP: Duration = Duration::from_millis(250);
+const SPEAK: Duration = Duration::from_secs(3);
+const EXPECT: Duration = Duration::from_secs(2);
+/// Silence on an active tunnel that makes us ask; and half the round-trip time more.
+const SILENCE: Duration = Duration::from_millis(330);
+/// A timer this late means that this machine had no time for us: what we have not heard we may have missed.
+const HELD_UP: Duration = Duration::from_millis(120);
+/// Timers go off together, at whole multiples of this.
+const ACTIVE_GRID: Duration = Duration::from_millis(20);
+const IDLE_GRID: Duration = Duration::from_millis(250);
+/// Hellos are frequent on a tunnel this young.
+const YOUNG: Duration = Duration::from_secs(12);
+/// One neighbour's word about another makes us ask at most this often.
+const RUMOUR_GAP: Duration = Duration::from_secs(5);
 /// On a dead tunnel: redial after this, echo at growing distances, give up.
 const REDIAL_AFTER: Duration = Duration::from_secs(1);
 const LONGEST_ECHO_GAP: Duration = Duration::from_secs(15);
 const GIVE_UP: Duration = Duration::from_secs(180);
-/// Measurements of the round-trip time: soon after link-up, then now and then.
-const MEASURE_FIRST: Duration = Duration::from_millis(300);
-const MEASURE_BUSY: Duration = Duration::from_secs(10);
-const MEASURE_IDLE: Duration = Duration::from_secs(60);
-/// Samples that do not count (the session is still warming up), and those taken quickly.
-const DROPPED_SAMPLES: u32 = 1;
-const QUICK_SAMPLES: u32 = 3;
+/// Deaths less than this apart are counted together. From the second on a revived link costs more for a while,
+/// both doubling with each.
+const FLAP_MEMORY: Duration = Duration::from_secs(120);
+const HOLD_DOWN: Duration = Duration::from_secs(4);
+const LONGEST_HOLD_DOWN: Duration = Duration::from_secs(64);
+const FLAP_COST: u16 = 500;
 
-/// Cost of a perfect link without delay, and the limit.
-const BASE_COST: u32 = 96;
-const MAX_COST: u32 = 5_000;
-
-/// 96, and 10 for each millisecond above 2; at most 5,000.
-pub(super) fn cost_of(rtt: Duration) -> u16 {
-    let excess = u32::try_from(rtt.saturating_sub(Duration::from_millis(2)).as_micros()).unwrap_or(u32::MAX);
-    // At most 5,000 fits.
-    (BASE_COST + excess.min(1_000_000) / 100).min(MAX_COST) as u16
+/// What a link costs more because it fails often.
+pub(super) fn flap_cost(liveness: &Liveness, now: Instant) -> u16 {
+    match liveness.held_down {
+        Some(until) if until > now => FLAP_COST << liveness.flaps.saturating_sub(2).min(4),
+        _ => 0,
+    }
 }
 
-/// How long a round of echoes takes.
-fn round_time(tunnel: &Tunnel) -> Duration {
-    (ECHO_ROUND + tunnel.rtt.smoothed.unwrap_or_default() * 2).min(LONGEST_ROUND)
+/// The next multiple of `grid`, so that what is due at about the same time is done at one awakening.
+fn on_grid(at: Instant, grid: Duration) -> Instant {
+    // Both are far below 2^64 microseconds.
+    let grid = grid.as_micros() as u64;
+    Instant::from_micros(at.as_micros().div_ceil(grid).saturating_mul(grid))
 }
 
-/// Whether the change is worth telling.
-fn is_much(old: u16, new: u16) -> bool {
-    u32::from(old.abs_diff(new)) > (u32::from(old) / 5).max(24)
+fn round(tunnel: &Tunnel, is_urgent: bool) -> Round {
+    let (delivery, rtt) = (&tunnel.liveness.delivery, tunnel.rtt.smoothed);
+    if is_urgent {
+        Round::urgent(delivery, rtt)
+    } else {
+        Round::calm(delivery, rtt)
+    }
 }
 
-/// Echoes on their way, by nonce: the time is not taken from the peer, which could make itself near.
-fn echo_nonce(tunnel: &Tunnel, at: Instant) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&tunnel.greeting.nonce.to_be_bytes());
-    hasher.update(&at.as_micros().to_be_bytes());
-    let mut nonce = [0; 8];
-    nonce.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    u64::from_be_bytes(nonce)
+fn silence(tunnel: &Tunnel) -> Duration {
+    SILENCE + tunnel.rtt.smoothed.unwrap_or_default() / 2
 }
 
 impl Node {
@@ -71,32 +90,43 @@ impl Node {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
-        tunnel.liveness.usable = true;
-        tunnel.liveness.dead_since = None;
-        tunnel.liveness.unanswered = None;
-        tunnel.liveness.probing = None;
-        // Often at first, so that losses delay the first routes less.
-        tunnel.liveness.interval = BUSY_INTERVAL;
-        tunnel.liveness.peer_interval = IDLE_INTERVAL;
-        self.timers.set(Timer::Liveness(id), now + IDLE_INTERVAL);
+        let liveness = &mut tunnel.liveness;
+        liveness.usable = true;
+        liveness.dead_since = None;
+        liveness.probing = None;
+        liveness.active = None;
+        liveness.interval = FIRST_INTERVAL;
+        liveness.peer_interval = IDLE_INTERVAL;
+        liveness.delivery.restart();
+        self.look_at(id, now + IDLE_INTERVAL);
         self.timers.set(Timer::Echo(id), now + Duration::from_millis(1));
     }
 
-    /// Data went out on a quiet tunnel, or without anything coming back.
-    pub(super) fn data_sent(&mut self, id: TunnelId, now: Instant) {
+    fn look_at(&mut self, id: TunnelId, at: Instant) {
+        if let Some(tunnel) = self.tunnels.get_mut(&id) {
+            tunnel.liveness.check_at = at;
+            self.timers.set(Timer::Liveness(id), at);
+        }
+    }
+
+    /// Data went out, or came in, on a tunnel that had been quiet that way.
+    pub(super) fn data_passes(&mut self, id: TunnelId, now: Instant) {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
-        if !tunnel.is_open() {
+        if !tunnel.is_open() || !tunnel.liveness.usable || tunnel.liveness.active.is_some() {
             return;
         }
-        let heard = tunnel.last_heard();
-        let waiting = tunnel.liveness.unanswered.is_some_and(|since| since > heard);
-        if !waiting {
-            tunnel.liveness.unanswered = Some(now);
+        tunnel.liveness.active = Some(now);
+        let is_silent = now.saturating_since(tunnel.last_heard()) > silence(tunnel);
+        if is_silent && !matches!(tunnel.liveness.probing, Some((.., true))) {
+            // It may have died since: better to know before more data is lost.
+            return self.probe(id, (now, 0, true), now);
         }
-        self.set_interval(id, BUSY_INTERVAL, now);
-        self.timers.advance(Timer::Liveness(id), now + UNANSWERED);
+        let at = on_grid(now + KEEP / 2, ACTIVE_GRID);
+        if tunnel.liveness.probing.is_none() && at < tunnel.liveness.check_at {
+            self.look_at(id, at);
+        }
     }
 
     fn set_interval(&mut self, id: TunnelId, interval: Duration, now: Instant) {
@@ -110,20 +140,11 @@ impl Node {
     }
 
     pub(super) fn check_liveness(&mut self, id: TunnelId, now: Instant) {
-        let Some(tunnel) = self.tunnels.get(&id) else {
-            return;
-        };
-        if !tunnel.is_open() {
-            return;
-        }
-        let busy_at = tunnel.last_data().max(tunnel.opened_at);
-        let is_busy = busy_at.is_some_and(|at| now.saturating_since(at) < QUIET);
-        self.set_interval(id, if is_busy { BUSY_INTERVAL } else { IDLE_INTERVAL }, now);
-        let Some(tunnel) = self.tunnels.get_mut(&id) else {
+        let Some(tunnel) = self.tunnels.get_mut(&id).filter(|t| t.is_open()) else {
             return;
         };
         let heard = tunnel.last_heard();
-        let round = round_time(tunnel);
+        let opened_at = tunnel.opened_at;
         let liveness = &mut tunnel.liveness;
         if !liveness.usable {
             if liveness.dead_since.is_some_and(|since| heard > since) {
@@ -131,52 +152,100 @@ impl Node {
             }
             return self.check_dead(id, now);
         }
-        if liveness.unanswered.is_some_and(|since| heard >= since) {
-            liveness.unanswered = None;
-        }
-        if let Some((since, sent)) = liveness.probing {
-            if heard > since {
-                liveness.probing = None;
-            } else if now >= since + round {
-                return self.declare_dead(id, now);
-            } else {
-                return self.probe(id, (since, sent), now);
+        let late = now.saturating_since(liveness.check_at);
+        if late > HELD_UP {
+            liveness.excused = now;
+            if let Some((since, ..)) = &mut liveness.probing {
+                *since += late;
             }
         }
-        let late = heard + liveness.peer_interval * 5 / 4;
-        let unanswered = liveness.unanswered.map(|since| since + UNANSWERED);
-        let due = unanswered.map_or(late, |at| at.min(late));
-        if due <= now {
-            return self.probe(id, (now, 0), now);
+        if liveness.held_down.is_some_and(|until| until <= now) {
+            liveness.held_down = None;
+            self.tell_cost(id, now);
         }
-        // A busy tunnel is looked at again when it may have become quiet.
-        let quiet = is_busy.then_some(now + BUSY_INTERVAL * 5);
-        let next = quiet.map_or(due, |at| at.min(due));
-        self.timers.set(Timer::Liveness(id), next);
+        let is_young = opened_at.is_some_and(|at| now.saturating_since(at) < YOUNG);
+        self.set_interval(id, if is_young { FIRST_INTERVAL } else { IDLE_INTERVAL }, now);
+        self.keep_up(id, heard, now);
     }
 
-    /// One more echo of a round.
-    fn probe(&mut self, id: TunnelId, (since, sent): (Instant, u32), now: Instant) {
+    /// Says and asks what is due on a tunnel that works as far as we know.
+    fn keep_up(&mut self, id: TunnelId, heard: Instant, now: Instant) {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
-        let due = since + ECHO_GAP * sent;
-        let round = round_time(tunnel);
-        if sent < ECHOES && due <= now {
-            tunnel.liveness.probing = Some((since, sent + 1));
-            self.send_echo(id, now);
-            let next = if sent + 1 < ECHOES {
-                since + ECHO_GAP * (sent + 1)
-            } else {
-                since + round
-            };
-            self.timers
-                .set(Timer::Liveness(id), next.max(now + Duration::from_millis(1)));
-        } else {
-            let next = if sent < ECHOES { due } else { since + round };
-            self.timers
-                .set(Timer::Liveness(id), next.max(now + Duration::from_millis(1)));
+        let silence = silence(tunnel);
+        let quiet_for = tunnel.last_data().map(|at| now.saturating_since(at));
+        let opened_at = tunnel.opened_at.unwrap_or(now);
+        let sent = tunnel.handle.last_sent().unwrap_or(Instant::ZERO);
+        let liveness = &mut tunnel.liveness;
+        if quiet_for.is_none_or(|quiet| quiet >= SPEAK) {
+            liveness.active = None;
         }
+        let is_active = liveness.active.is_some();
+        let mut say_at = is_active.then_some(sent + KEEP);
+        if say_at.is_some_and(|at| at <= now) {
+            say_at = Some(now + KEEP);
+            self.keep_alive(id, now);
+        }
+        let Some(tunnel) = self.tunnels.get_mut(&id) else {
+            return;
+        };
+        let liveness = &mut tunnel.liveness;
+        match liveness.probing {
+            Some((since, ..)) if heard > since => liveness.probing = None,
+            Some(round) => return self.probe(id, round, now),
+            None => {}
+        }
+        let mut ask_at = heard.max(liveness.excused) + liveness.peer_interval * 5 / 4;
+        if let Some(since) = liveness.active
+            && quiet_for.is_some_and(|quiet| quiet < EXPECT)
+        {
+            ask_at = ask_at.min(heard.max(since).max(liveness.excused) + silence);
+        }
+        if ask_at <= now {
+            return self.probe(id, (now, 0, is_active), now);
+        }
+        let mut next = say_at.map_or(ask_at, |at| at.min(ask_at));
+        for more in [Some(opened_at + YOUNG), liveness.held_down] {
+            next = more.filter(|at| *at > now).map_or(next, |at| at.min(next));
+        }
+        self.look_at(id, on_grid(next, if is_active { ACTIVE_GRID } else { IDLE_GRID }));
+    }
+
+    /// An empty message: the smallest that proves that we are there.
+    fn keep_alive(&mut self, id: TunnelId, now: Instant) {
+        let Some(handle) = self.tunnels.get(&id).map(|t| Arc::clone(&t.handle)) else {
+            return;
+        };
+        let Some(remote) = handle.endpoint() else { return };
+        if let (Sealed::Datagram(datagram) | Sealed::Handshake(datagram), _) =
+            handle.seal(now, Class::Control, &[], &mut self.scratch)
+        {
+            let datagram = datagram.to_vec();
+            self.transmit(remote, datagram);
+        }
+    }
+
+    /// The next echo of a round that began at `since`, or its end.
+    fn probe(&mut self, id: TunnelId, (since, sent, is_urgent): (Instant, u32, bool), now: Instant) {
+        let Some(tunnel) = self.tunnels.get_mut(&id) else {
+            return;
+        };
+        let round = round(tunnel, is_urgent);
+        let due = since + round.next(sent);
+        if due > now {
+            tunnel.liveness.probing = Some((since, sent, is_urgent));
+            return self.look_at(id, due);
+        }
+        if sent >= round.echoes {
+            return self.declare_dead(id, now);
+        }
+        tunnel.liveness.probing = Some((since, sent + 1, is_urgent));
+        self.send_echo(id, now);
+        // After a late one the others keep their distance.
+        let gap = round.next(sent + 1) - round.next(sent);
+        let next = (since + round.next(sent + 1)).max(now + gap / 2);
+        self.look_at(id, next);
     }
 
     /// Asks all neighbours at once, after a change of our own network.
@@ -186,8 +255,54 @@ impl Node {
                 continue;
             };
             if tunnel.is_open() && tunnel.liveness.usable && tunnel.liveness.probing.is_none() {
-                self.probe(id, (now, 0), now);
+                self.probe(id, (now, 0, false), now);
             }
+        }
+    }
+
+    /// Somebody says that a neighbour of ours is silent: both notice sooner if we ask at once.
+    pub(super) fn heed_rumour(&mut self, from: TunnelId, router_id: &RouterId, now: Instant) {
+        let about = self
+            .directory
+            .by_router_id(router_id)
+            .and_then(|member| self.by_peer.get(&member.bundle.record.node).copied());
+        let Some((id, tunnel)) = about.and_then(|id| Some((id, self.tunnels.get_mut(&id)?))) else {
+            return;
+        };
+        let is_fresh = now.saturating_since(tunnel.last_heard()) < KEEP;
+        let liveness = &mut tunnel.liveness;
+        let is_due = liveness
+            .rumour
+            .is_none_or(|at| now.saturating_since(at) >= RUMOUR_GAP);
+        let is_asked = matches!(liveness.probing, Some((.., true)));
+        if id == from || is_fresh || is_asked || !is_due || !tunnel.is_usable() {
+            return;
+        }
+        tunnel.liveness.rumour = Some(now);
+        self.probe(id, (now, 0, true), now);
+    }
+
+    /// Tells the other neighbours of a death, unless it is we who are cut off.
+    fn spread_rumour(&mut self, id: TunnelId, since: Instant, now: Instant) {
+        let Some(peer) = self.tunnels.get(&id).and_then(Tunnel::peer) else {
+            return;
+        };
+        let is_connected = self.tunnels.values().any(|t| t.last_heard() > since);
+        let died_too = |t: &&Tunnel| {
+            let at = t.liveness.dead_since.filter(|_| !t.liveness.usable);
+            at.is_some_and(|at| now.saturating_since(at) < RUMOUR_GAP)
+        };
+        if !is_connected && self.tunnels.values().filter(died_too).count() > 2 {
+            return;
+        }
+        let others: Vec<_> = self
+            .tunnels
+            .iter()
+            .filter(|(_, t)| t.is_usable())
+            .map(|(id, _)| *id)
+            .collect();
+        for other in others {
+            self.send_link(other, &Message::Silent(peer.router_id()), now);
         }
     }
 
@@ -195,15 +310,22 @@ impl Node {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
-        tunnel.liveness.usable = false;
-        tunnel.liveness.probing = None;
-        tunnel.liveness.unanswered = None;
-        tunnel.liveness.dead_since = Some(now);
-        tunnel.liveness.dead_echoes = 0;
+        let heard = tunnel.last_heard();
+        let liveness = &mut tunnel.liveness;
+        liveness.usable = false;
+        liveness.active = None;
+        liveness.probing = None;
+        let is_again = liveness
+            .dead_since
+            .is_some_and(|before| now.saturating_since(before) < FLAP_MEMORY);
+        liveness.flaps = if is_again { liveness.flaps + 1 } else { 1 };
+        liveness.dead_since = Some(now);
+        liveness.dead_echoes = 0;
         tunnel.handle.report_next_receive();
         self.counters.count("neighbour-silent");
         self.babel.set_link_usable(interface(id), false, now);
-        self.timers.set(Timer::Liveness(id), now + REDIAL_AFTER);
+        self.look_at(id, now + REDIAL_AFTER);
+        self.spread_rumour(id, heard, now);
         // Others take its place meanwhile.
         self.timers.advance(Timer::Dial, now + Duration::from_millis(1));
     }
@@ -222,7 +344,7 @@ impl Node {
         let is_dialling = tunnel.dial.is_some();
         let mut endpoints: Vec<_> = tunnel.handle.endpoint().into_iter().collect();
         let peer = tunnel.peer();
-        self.timers.set(Timer::Liveness(id), now + gap);
+        self.look_at(id, now + gap);
         self.send_echo(id, now);
         if is_dialling {
             return;
@@ -248,109 +370,26 @@ impl Node {
         if tunnel.phase != Phase::Open {
             return;
         }
-        tunnel.liveness.heard = now;
-        tunnel.liveness.probing = None;
-        tunnel.liveness.unanswered = None;
         tunnel.dial = None;
         self.timers.clear(Timer::Dialling(id));
-        if tunnel.liveness.usable {
+        let liveness = &mut tunnel.liveness;
+        liveness.heard = now;
+        liveness.probing = None;
+        if liveness.usable {
             return;
         }
-        tunnel.liveness.usable = true;
-        tunnel.liveness.dead_since = None;
-        let next = now + tunnel.liveness.peer_interval;
-        self.timers.set(Timer::Liveness(id), next);
+        liveness.usable = true;
+        liveness.delivery.restart();
+        if let Some(again) = liveness.flaps.checked_sub(2) {
+            let hold = (HOLD_DOWN * 2u32.pow(again.min(8))).min(LONGEST_HOLD_DOWN);
+            liveness.held_down = Some(now + hold);
+            self.counters.count("neighbour-flaps");
+        }
+        let peer_interval = liveness.peer_interval;
+        self.tell_cost(id, now);
+        self.look_at(id, now + peer_interval);
         self.babel.set_link_usable(interface(id), true, now);
         // The peer may have started anew meanwhile: hearing from us it says Hello.
         self.send_echo(id, now);
-    }
-
-    /// Measures the round-trip time, now and then.
-    pub(super) fn measure(&mut self, id: TunnelId, now: Instant) {
-        let Some(tunnel) = self.tunnels.get(&id) else {
-            return;
-        };
-        if !tunnel.is_open() {
-            return;
-        }
-        let pause = if tunnel.rtt.asked < QUICK_SAMPLES {
-            MEASURE_FIRST
-        } else if tunnel.liveness.interval == BUSY_INTERVAL {
-            MEASURE_BUSY
-        } else {
-            MEASURE_IDLE
-        };
-        let is_usable = tunnel.liveness.usable;
-        let pause = self.random.around(pause);
-        self.timers.set(Timer::Echo(id), now + pause);
-        if is_usable {
-            self.send_echo(id, now);
-        }
-    }
-
-    fn send_echo(&mut self, id: TunnelId, now: Instant) {
-        let counters = self.link_counters(id);
-        let Some(tunnel) = self.tunnels.get_mut(&id) else {
-            return;
-        };
-        let nonce = echo_nonce(tunnel, now);
-        tunnel.rtt.sent(nonce, now);
-        let echo = Message::Echo {
-            nonce,
-            sent_at: now.as_micros(),
-            counters,
-        };
-        self.send_link(id, &echo, now);
-    }
-
-    pub(super) fn take_echo_reply(&mut self, id: TunnelId, nonce: u64, now: Instant) {
-        let Some(tunnel) = self.tunnels.get_mut(&id) else {
-            return;
-        };
-        if tunnel.liveness.probing.is_some() || !tunnel.liveness.usable {
-            // It came through the session: proof enough even where the data plane keeps no time.
-            self.revive(id, now);
-            self.timers
-                .advance(Timer::Liveness(id), now + Duration::from_millis(1));
-        }
-        let Some(tunnel) = self.tunnels.get_mut(&id) else {
-            return;
-        };
-        let Some(sample) = tunnel.rtt.answered(nonce, now) else {
-            return self.counters.count("echo-unknown");
-        };
-        tunnel.rtt.samples = tunnel.rtt.samples.saturating_add(1);
-        if tunnel.rtt.samples <= DROPPED_SAMPLES {
-            return;
-        }
-        let smoothed = tunnel.rtt.smoothed.map_or(sample, |old| (old * 3 + sample) / 4);
-        tunnel.rtt.smoothed = Some(smoothed);
-        let cost = cost_of(smoothed);
-        if !tunnel.closing && is_much(tunnel.rtt.cost, cost) {
-            tunnel.rtt.cost = cost;
-            self.babel.set_rx_cost(interface(id), cost, now);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cost_grows_with_distance_up_to_a_limit() {
-        let cost = |millis| cost_of(Duration::from_millis(millis));
-        assert_eq!(
-            [cost(0), cost(2), cost(3), cost(20), cost(490)],
-            [96, 96, 106, 276, 4976]
-        );
-        assert_eq!(cost(100_000), 5_000);
-    }
-
-    #[test]
-    fn small_changes_of_cost_are_not_told() {
-        assert!(!is_much(96, 115) && is_much(96, 130));
-        assert!(!is_much(1000, 1190) && is_much(1000, 1210));
-        assert!(is_much(500, 300));
     }
 }

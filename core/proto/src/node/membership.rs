@@ -29,6 +29,8 @@ const MAX_SUMMARIES: u32 = 2;
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LONGEST_RETRY: Duration = Duration::from_secs(600);
+/// With a neighbour the registry is asked for members after 2 s, 4 s, 1 min and then every 10 min.
+const SERVED_STEP: u32 = 4;
 /// Members' certificates in the future that make our own clock suspect.
 const SUSPICIOUS: u64 = 3;
 
@@ -536,7 +538,10 @@ impl Node {
         let wait = if dialable < self.parameters.outgoing || lonely {
             self.request(Request::FetchDirectory);
             let wait = retry(self.upkeep.fetches);
-            self.upkeep.fetches += 1;
+            // With a neighbour, what the registry knows comes from there as well; the registry is asked again
+            // in case this and another part of the network have not found each other.
+            let is_served = !lonely && self.upkeep.fetches >= 1;
+            self.upkeep.fetches += if is_served { SERVED_STEP } else { 1 };
             wait
         } else {
             self.upkeep.fetches = 0;

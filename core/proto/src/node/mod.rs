@@ -6,7 +6,7 @@
 //! [`handshake`] dials an endpoint of a member or answers somebody's handshake; [`greeting`] exchanges
 //! certificates inside the new session (link protocol: Hello, Accept); once both ends have accepted,
 //! [`routing`] runs Babel over it, [`membership`] compares what both know of other members, and [`liveness`]
-//! watches whether the peer still answers. [`neighbours`] decides how many tunnels there are and with whom.
+//! watches whether the peer still answers, [`distance`] how far it is. [`neighbours`] decides how many tunnels there are and with whom.
 //!
 //! # Driving it
 //!
@@ -14,6 +14,7 @@
 //! installed before it is announced. Sleep until [`Node::poll_timeout`], call [`Node::handle_timeout`].
 
 mod api;
+mod distance;
 mod greeting;
 mod handshake;
 mod link;
@@ -262,7 +263,7 @@ impl Node {
     /// What a packet thread saw.
     pub fn handle_activity(&mut self, activity: Activity, now: Instant) {
         match activity {
-            Activity::Sending(tunnel) => self.data_sent(tunnel, now),
+            Activity::Sending(tunnel) | Activity::Receiving(tunnel) => self.data_passes(tunnel, now),
             Activity::Heard(tunnel) => self.heard(tunnel, now),
             Activity::Moved(tunnel, address) => self.moved(tunnel, address, now),
         }

@@ -4,7 +4,7 @@ use super::{
     Event, Node, Request,
     membership::is_current,
     stop::PENALTY,
-    tunnel::{BUSY_INTERVAL, Rtt, Tunnel, UNMEASURED_COST},
+    tunnel::{FIRST_INTERVAL, Rtt, Tunnel, UNMEASURED_COST},
     tunnels::interface,
 };
 use crate::{
@@ -18,8 +18,9 @@ use osier_babel::{
 };
 use std::collections::BTreeMap;
 
-/// Interval of full updates.
-const UPDATE_INTERVAL: Duration = Duration::from_secs(30);
+/// Interval of full updates. Changes are told at once and repeated until acknowledged, so these only mend what
+/// should not have broken.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(180);
 /// Bounds of what a peer's Hello may promise.
 const HELLO_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 
@@ -173,7 +174,7 @@ impl Node {
         let config = InterfaceConfig {
             cost_model: CostModel::Etx,
             rx_cost: UNMEASURED_COST,
-            hello_interval: BUSY_INTERVAL,
+            hello_interval: FIRST_INTERVAL,
             update_interval: UPDATE_INTERVAL,
             link_local: self.link_local,
             ipv4: None,

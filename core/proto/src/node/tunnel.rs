@@ -5,7 +5,10 @@ use crate::{
     accounting::{Carried, carried},
     certificate::Certificate,
     identity::{NodeId, TunnelKey},
-    mesh::gossip::{Outbox, Reassembly},
+    mesh::{
+        gossip::{Outbox, Reassembly},
+        patience::Delivery,
+    },
     snapshot::TunnelHandle,
     tunnel::TunnelId,
 };
@@ -67,12 +70,44 @@ pub(super) struct Liveness {
     pub(super) peer_interval: Duration,
     /// Control's own evidence besides what the data plane notes (handshakes).
     pub(super) heard: Instant,
-    /// Data went out then and nothing has come back since.
-    pub(super) unanswered: Option<Instant>,
-    /// A round of echoes: since when, and how many were sent.
-    pub(super) probing: Option<(Instant, u32)>,
+    /// Data passes, and has since then.
+    pub(super) active: Option<Instant>,
+    /// Silence before this does not count: it was we who did not listen.
+    pub(super) excused: Instant,
+    /// When the timer is set to go off.
+    pub(super) check_at: Instant,
+    /// A round of echoes: since when, how many were sent, and whether it is urgent.
+    pub(super) probing: Option<(Instant, u32, bool)>,
+    pub(super) delivery: Delivery,
     pub(super) dead_since: Option<Instant>,
     pub(super) dead_echoes: u32,
+    /// When another neighbour's word about this one was heeded last.
+    pub(super) rumour: Option<Instant>,
+    /// Deaths in close succession.
+    pub(super) flaps: u32,
+    /// Dearer until then, because it fails so often.
+    pub(super) held_down: Option<Instant>,
+}
+
+impl Liveness {
+    fn new(now: Instant) -> Self {
+        Self {
+            usable: true,
+            interval: IDLE_INTERVAL,
+            peer_interval: IDLE_INTERVAL,
+            heard: now,
+            active: None,
+            excused: now,
+            check_at: now,
+            probing: None,
+            delivery: Delivery::default(),
+            dead_since: None,
+            dead_echoes: 0,
+            rumour: None,
+            flaps: 0,
+            held_down: None,
+        }
+    }
 }
 
 /// Round-trip time, smoothed.
@@ -151,9 +186,9 @@ pub(super) struct Tunnel {
     pub(super) refused_routes: u64,
 }
 
-/// Interval of Babel Hellos on a tunnel that carries no data, and on one that does.
+/// Interval of Babel Hellos, and while a tunnel is new, so that losses delay the first routes less.
 pub(super) const IDLE_INTERVAL: Duration = Duration::from_secs(4);
-pub(super) const BUSY_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 /// Cost of a link before its round-trip time is known: higher than most, so that measuring lowers it. From a low
 /// one, metrics would rise above what was announced before, and every route would need a new seqno to become
 /// feasible again.
@@ -180,16 +215,7 @@ impl Tunnel {
             created: now,
             dial: None,
             greeting: Greeting::new(nonce),
-            liveness: Liveness {
-                usable: true,
-                interval: IDLE_INTERVAL,
-                peer_interval: IDLE_INTERVAL,
-                heard: now,
-                unanswered: None,
-                probing: None,
-                dead_since: None,
-                dead_echoes: 0,
-            },
+            liveness: Liveness::new(now),
             rtt: Rtt::default(),
             outbox: Outbox::default(),
             reassembly: Reassembly::default(),

@@ -448,6 +448,32 @@ impl Net {
         id
     }
 
+    /// Sends a packet that nobody answers.
+    pub fn one_way(&mut self, from: usize, to: usize) {
+        let header = UdpHeader {
+            source: address_of(from),
+            destination: address_of(to),
+            hop_limit: 64,
+            source_port: 9,
+            destination_port: 9,
+        };
+        let mut packet = udp_packet(&header, &[0; 64]).unwrap();
+        let (mut out, now, h) = (vec![0; 65_535], self.now, &mut self.hosts[from]);
+        let mut send = None;
+        if let Action::Send { remote, datagram } =
+            h.forwarder.from_tun(&h.snapshot, &mut packet, &mut out, now)
+        {
+            send = Some((remote, datagram.to_vec()));
+        }
+        while let Some(activity) = h.forwarder.poll_activity() {
+            h.node.as_mut().unwrap().handle_activity(activity, now);
+        }
+        if let Some((remote, datagram)) = send {
+            self.send(from, remote, datagram);
+        }
+        self.settle(from);
+    }
+
     pub fn answered(&self, ping: u64) -> bool {
         matches!(self.pings[&ping].answer, Some((_, ProbeOutcome::Echo)))
     }
@@ -460,7 +486,7 @@ impl Net {
             sent.push(self.ping(from, to));
             self.run(every);
         }
-        self.run(secs(1));
+        self.run(secs(1) + self.latency * 4);
         sent.retain(|ping| !self.answered(*ping));
         sent.iter().map(|ping| self.pings[ping].sent).collect()
     }
