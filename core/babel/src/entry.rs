@@ -94,7 +94,8 @@ impl Route {
     /// Computes the metric anew; `true` when it changed. M(c, m) = c + m, saturating: strictly monotone as
     /// 3.5.2 asks, because a cost is at least 1.
     pub(crate) fn set_cost(&mut self, cost: u16) -> bool {
-        let reference = self.worse.map_or(self.reference, |(_, metric)| metric);
+        // What it says now may be an older seqno's metric, come late: no reason to promise more than we hold.
+        let reference = self.worse.map_or(0, |(_, metric)| metric).max(self.reference);
         let metric = match cost {
             INFINITY => INFINITY,
             cost => reference.saturating_add(cost.max(1)).saturating_add(self.penalty),

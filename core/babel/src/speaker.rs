@@ -26,6 +26,9 @@ use crate::{
 use crate::{NeighbourView, RouteKey, RouteView, Standing, TimerReason, Transmit, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 
+/// A timer that is overdue by this much means that the clock leapt, or that we were suspended.
+const LEAP: Duration = Duration::from_millis(500);
+
 /// A Babel speaker. See the crate documentation for its life cycle.
 #[derive(Debug)]
 pub struct Speaker {
@@ -255,6 +258,13 @@ impl Speaker {
 
     /// Does what is due by `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        // After a leap of the clock losses come first, whatever was due before them: nothing may leave any more
+        // that rests on a route or neighbour that is overdue.
+        if self.timers.first().is_some_and(|(due, _)| due + LEAP < now) {
+            for timer in self.timers.due_losses(now) {
+                self.fire(timer, now);
+            }
+        }
         while let Some(timer) = self.timers.pop_due(now) {
             self.fire(timer, now);
         }

@@ -76,6 +76,15 @@ impl Timers {
         Some(timer)
     }
 
+    /// Takes out what is due and may take something away: neighbours, routes.
+    pub(crate) fn due_losses(&mut self, now: Instant) -> Vec<Timer> {
+        let due = self.queue.iter().take_while(|(at, _)| *at <= now);
+        let losses = due.filter(|(_, timer)| matches!(timer, Timer::Neighbour(..) | Timer::Expiry(_)));
+        let losses: Vec<Timer> = losses.map(|(_, timer)| *timer).collect();
+        losses.iter().for_each(|timer| self.set(*timer, None));
+        losses
+    }
+
     pub(crate) fn first(&self) -> Option<(Instant, TimerReason)> {
         self.queue.first().map(|&(at, timer)| (at, timer.reason()))
     }

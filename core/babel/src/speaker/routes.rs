@@ -217,6 +217,8 @@ impl Speaker {
             return;
         };
         let chosen = if entry.own.is_some() {
+            // Nobody waits to replace our own route; a wait left over would be over again and again.
+            entry.challenged = None;
             None
         } else {
             select::choose(entry, now)
