@@ -25,7 +25,7 @@ demo: install-tools ## a real mesh of 8 nodes that heals before your eyes (no ro
 test: install-tools ## every test: unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld and BIRD
 	OSIER_BINARY=$(CARGO_TARGET_DIR)/debug/osier $(CARGO) test --locked --workspace --no-fail-fast
 
-soak: install-tools ## long explorations: simulations over many seeds, libFuzzer on every parser
+soak: install-tools ## long explorations: 10 million Babel events, simulations over many seeds, libFuzzer on every parser
 	tests/soak
 
 bench: install-tools ## time and memory figures of this machine, as ratios

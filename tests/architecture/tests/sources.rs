@@ -91,6 +91,7 @@ fn nothing_is_left_undone_or_skipped() {
         "core",
         "tests/conformance",
         "tests/e2e",
+        "tests/explore",
         "tests/interop",
         "tests/sim",
         "tests/fuzz",
