@@ -10,21 +10,21 @@ use osier_babel::{
     Limits, MULTICAST, Speaker,
 };
 
-const START: Instant = Instant::from_micros(1_000_000);
-const INTERFACE: InterfaceId = InterfaceId(1);
+pub(crate) const START: Instant = Instant::from_micros(1_000_000);
+pub(crate) const INTERFACE: InterfaceId = InterfaceId(1);
 /// Small, so that mutations reach them.
-const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: Limits = Limits {
     neighbours_per_interface: 4,
     prefixes: 64,
     prefixes_per_neighbour: 32,
     pending_requests: 8,
 };
 
-fn link_local(node: u8) -> Ipv6Addr {
+pub(crate) fn link_local(node: u8) -> Ipv6Addr {
     public(node).0.link_local()
 }
 
-fn new_speaker(node: u8, now: Instant) -> Speaker {
+pub(crate) fn new_speaker(node: u8, now: Instant) -> Speaker {
     let router_id = public(node).0.router_id();
     let mut speaker = Speaker::new(
         Config {
@@ -55,7 +55,7 @@ fn new_speaker(node: u8, now: Instant) -> Speaker {
 }
 
 /// Lets timers due until `until` fire and hands every packet to `sent`. Fails if the speaker spins.
-fn run_until(speaker: &mut Speaker, until: Instant, mut sent: impl FnMut(Destination, &[u8])) {
+pub(crate) fn run_until(speaker: &mut Speaker, until: Instant, mut sent: impl FnMut(Destination, &[u8])) {
     for _ in 0..10_000 {
         while let Some(transmit) = speaker.poll_transmit() {
             sent(transmit.destination, &transmit.payload);

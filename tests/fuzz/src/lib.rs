@@ -7,6 +7,7 @@
 //! libFuzzer. What libFuzzer finds is fixed and its input added to the corpus.
 
 pub mod babel;
+pub mod babel_mac;
 pub mod dataplane;
 pub mod fixtures;
 pub mod formats;
@@ -110,6 +111,12 @@ pub const TARGETS: &[Target] = &[
         run: babel::speaker,
         seeds: babel::conversations,
         mutations: 10_000,
+    },
+    Target {
+        name: "babel-mac",
+        run: babel_mac::speaker,
+        seeds: babel_mac::conversations,
+        mutations: 5_000,
     },
     Target {
         name: "node",

@@ -3,6 +3,7 @@
 use crate::{Key, Router, Settings};
 use osier_lab::{Error, Process, Result};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +21,7 @@ pub struct Osier {
 pub struct Report {
     pub routes: Vec<Route>,
     pub neighbours: Vec<Neighbour>,
+    pub counters: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
