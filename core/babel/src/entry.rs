@@ -1,6 +1,7 @@
 //! All about one prefix in one place: whether it is ours, the routes we were given, what was announced, what
 //! was asked. A received update touches one [`Entry`] and nothing else.
 
+use crate::map::Map;
 use crate::seqno::Seqno;
 use crate::source::Source;
 use crate::{Duration, Forwarding, INFINITY, Instant, InterfaceId, IpNet, RouteKey, RouterId, Target};
@@ -75,8 +76,8 @@ pub(crate) struct Route {
     pub(crate) installable: bool,
     /// With the link cost; infinite while the link is down.
     pub(crate) metric: u16,
-    /// Time from the last update to expiry.
-    pub(crate) hold: Duration,
+    /// Time from the last update to expiry, in milliseconds.
+    pub(crate) hold: u32,
     pub(crate) expires: Instant,
     /// Route requests sent because it is about to expire.
     pub(crate) reminders: u8,
@@ -111,7 +112,7 @@ impl Route {
     /// Half an interval before the end, then a quarter, then an eighth.
     pub(crate) fn next_check(&self) -> Instant {
         if self.reminders < REMINDERS {
-            self.expires - (self.hold / 7) / (1 << self.reminders)
+            self.expires - Duration::from_millis(u64::from(self.hold)) / 7 / (1 << self.reminders)
         } else {
             self.expires
         }
@@ -173,8 +174,8 @@ pub(crate) struct Told {
 pub(crate) struct Entry {
     /// Our metric, when we originate the prefix.
     pub(crate) own: Option<u16>,
-    pub(crate) routes: BTreeMap<NeighbourKey, Route>,
-    pub(crate) sources: BTreeMap<RouterId, Source>,
+    pub(crate) routes: Map<NeighbourKey, Route>,
+    pub(crate) sources: Map<RouterId, Source>,
     pub(crate) requests: BTreeMap<RouterId, Request>,
     pub(crate) selected: Selection,
     /// Since when another route is better, though not by enough to switch at once.
@@ -189,8 +190,8 @@ impl Entry {
     pub(crate) fn new() -> Self {
         Self {
             own: None,
-            routes: BTreeMap::new(),
-            sources: BTreeMap::new(),
+            routes: Map::new(),
+            sources: Map::new(),
             requests: BTreeMap::new(),
             selected: Selection::Nothing,
             challenged: None,

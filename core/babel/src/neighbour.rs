@@ -1,8 +1,7 @@
 //! What we know of one neighbour on one interface: Hellos heard, costs told, routes given
 //! (RFC 8966 sections 3.2.4 and 3.4, appendix A.1).
 
-use crate::{Duration, INFINITY, Instant, entry::Key, rtt::Rtt, seqno::Seqno};
-use std::collections::BTreeSet;
+use crate::{Duration, INFINITY, Instant, rtt::Rtt, seqno::Seqno, table::SlotSet};
 
 /// A jump of the Hello seqno further than this means that the neighbour started afresh (A.1).
 const MAX_JUMP: i16 = 16;
@@ -120,8 +119,8 @@ pub(crate) struct Neighbour {
     pub(crate) cost: u16,
     pub(crate) last_heard: Option<Instant>,
     created: Instant,
-    /// The prefixes it gave us a route to.
-    pub(crate) routes: BTreeSet<Key>,
+    /// The entries that hold a route of its.
+    pub(crate) routes: SlotSet,
     /// When it last got our full table.
     pub(crate) last_dump: Option<Instant>,
     /// Updates in a row that it never acknowledged, however often sent.
@@ -141,7 +140,7 @@ impl Neighbour {
             cost: INFINITY,
             last_heard: None,
             created: now,
-            routes: BTreeSet::new(),
+            routes: SlotSet::default(),
             last_dump: None,
             unheard: 0,
         }

@@ -80,7 +80,7 @@ mod tests {
             next_hop: neighbour(1).1.into(),
             installable: true,
             metric,
-            hold: Duration::from_secs(14),
+            hold: 14_000,
             expires: Instant::ZERO + Duration::from_secs(14),
             reminders: 0,
         }

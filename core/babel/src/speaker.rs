@@ -18,6 +18,7 @@ use crate::filter::Filters;
 use crate::interface::Interface;
 use crate::rng::Rng;
 use crate::seqno::Seqno;
+use crate::table::Table;
 use crate::timer::{Timer, Timers};
 use crate::{
     Authentication, Authority, Config, Counters, Duration, Event, Forwarding, Instant, InterfaceConfig,
@@ -42,7 +43,7 @@ pub struct Speaker {
     interfaces: BTreeMap<InterfaceId, Interface>,
     authentication: BTreeMap<InterfaceId, Authenticator>,
     nonces: Nonces,
-    table: BTreeMap<Key, Entry>,
+    table: Table,
     /// Seqno requests in all entries.
     pending_requests: usize,
     timers: Timers,
@@ -67,7 +68,7 @@ impl Speaker {
             interfaces: BTreeMap::new(),
             authentication: BTreeMap::new(),
             nonces: Nonces::default(),
-            table: BTreeMap::new(),
+            table: Table::new(config.seed),
             pending_requests: 0,
             timers: Timers::default(),
             rng: Rng::new(config.seed),
@@ -151,7 +152,9 @@ impl Speaker {
         let Some(key) = Key::new(route) else {
             return;
         };
-        self.table.entry(key).or_insert_with(Entry::new).own = Some(metric);
+        if let Some(entry) = self.table.get_or_new(key) {
+            entry.own = Some(metric);
+        }
         self.reselect(key, now);
         self.trigger(key, now);
     }
@@ -260,14 +263,10 @@ impl Speaker {
     pub fn handle_timeout(&mut self, now: Instant) {
         // After a leap of the clock losses come first, whatever was due before them: nothing may leave any more
         // that rests on a route or neighbour that is overdue.
-        if self.timers.first().is_some_and(|(due, _)| due + LEAP < now) {
-            for timer in self.timers.due_losses(now) {
-                self.fire(timer, now);
-            }
+        if self.next_timeout().is_some_and(|(due, _)| due + LEAP < now) {
+            self.lose_overdue(now);
         }
-        while let Some(timer) = self.timers.pop_due(now) {
-            self.fire(timer, now);
-        }
+        while self.do_next(now) {}
     }
 
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
@@ -280,7 +279,7 @@ impl Speaker {
 
     /// When [`Self::handle_timeout`] is next needed, and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, TimerReason)> {
-        self.timers.first()
+        self.next_timeout()
     }
 
     /// Every route in the table, by prefix.

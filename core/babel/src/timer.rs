@@ -1,9 +1,10 @@
-//! All timers of the speaker in one ordered table; [`Timers::first`] is the next wake-up.
+//! The timers of interfaces and neighbours in one ordered table; [`Timers::first`] is the next wake-up. Those of
+//! prefixes are in [`crate::table`].
 //!
 //! Deadlines that only ever move later (a route refreshed, say) are not moved here: the timer fires at the old
 //! time, its handler looks at the real deadline and arms the timer again. That keeps a refresh cheap.
 
-use crate::{Instant, InterfaceId, TimerReason, entry::Key};
+use crate::{Instant, InterfaceId, TimerReason};
 use core::net::Ipv6Addr;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     Neighbour(InterfaceId, Ipv6Addr),
-    /// Routes, sources, hold time and pending switch of one prefix.
-    Expiry(Key),
-    /// Seqno requests of one prefix.
-    Request(Key),
     /// Unacknowledged packets of one interface.
     Resend(InterfaceId),
     Hello(InterfaceId),
@@ -23,11 +20,9 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    fn reason(self) -> TimerReason {
+    pub(crate) fn reason(self) -> TimerReason {
         match self {
             Self::Neighbour(..) => TimerReason::NeighbourDeadline,
-            Self::Expiry(_) => TimerReason::RouteExpiry,
-            Self::Request(_) => TimerReason::Request,
             Self::Resend(_) | Self::Flush(_) => TimerReason::Flush,
             Self::Hello(_) => TimerReason::Hello,
             Self::Update(_) => TimerReason::Update,
@@ -76,17 +71,17 @@ impl Timers {
         Some(timer)
     }
 
-    /// Takes out what is due and may take something away: neighbours, routes.
+    /// Takes out what is due and may take something away: neighbours.
     pub(crate) fn due_losses(&mut self, now: Instant) -> Vec<Timer> {
         let due = self.queue.iter().take_while(|(at, _)| *at <= now);
-        let losses = due.filter(|(_, timer)| matches!(timer, Timer::Neighbour(..) | Timer::Expiry(_)));
+        let losses = due.filter(|(_, timer)| matches!(timer, Timer::Neighbour(..)));
         let losses: Vec<Timer> = losses.map(|(_, timer)| *timer).collect();
         losses.iter().for_each(|timer| self.set(*timer, None));
         losses
     }
 
-    pub(crate) fn first(&self) -> Option<(Instant, TimerReason)> {
-        self.queue.first().map(|&(at, timer)| (at, timer.reason()))
+    pub(crate) fn first(&self) -> Option<(Instant, Timer)> {
+        self.queue.first().copied()
     }
 }
 
@@ -107,7 +102,7 @@ mod tests {
         let mut timers = Timers::default();
         timers.set(HELLO, Some(at(20)));
         timers.set(UPDATE, Some(at(10)));
-        assert_eq!(timers.first(), Some((at(10), TimerReason::Update)));
+        assert_eq!(timers.first(), Some((at(10), UPDATE)));
         assert_eq!(timers.pop_due(at(9)), None);
         assert_eq!(timers.pop_due(at(30)), Some(UPDATE));
         assert_eq!(timers.pop_due(at(30)), Some(HELLO));
@@ -119,11 +114,11 @@ mod tests {
         let mut timers = Timers::default();
         timers.set(HELLO, Some(at(20)));
         timers.set_by(HELLO, at(30));
-        assert_eq!(timers.first(), Some((at(20), TimerReason::Hello)));
+        assert_eq!(timers.first(), Some((at(20), HELLO)));
         timers.set_by(HELLO, at(5));
-        assert_eq!(timers.first(), Some((at(5), TimerReason::Hello)));
+        assert_eq!(timers.first(), Some((at(5), HELLO)));
         timers.set(HELLO, Some(at(40)));
-        assert_eq!(timers.first(), Some((at(40), TimerReason::Hello)));
+        assert_eq!(timers.first(), Some((at(40), HELLO)));
         timers.set(HELLO, None);
         assert_eq!(timers.first(), None);
     }

@@ -19,7 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
 const PURE: &[(&str, &[&str])] = &[
     (
         "osier-babel",
-        &["blake2", "hmac", "ipnet", "sha2", "subtle", "thiserror", "zeroize"],
+        &["blake2", "hashbrown", "hmac", "ipnet", "sha2", "subtle", "thiserror", "zeroize"],
     ),
     (
         "osier-proto",

@@ -3,7 +3,8 @@
 use crate::feed::{Feed, GROUP, Version};
 use crate::{memory, process};
 use osier_babel::{
-    AcceptAll, Config, CostModel, Event, Instant, InterfaceConfig, InterfaceId, Limits, RouterId, Speaker,
+    AcceptAll, Config, CostModel, Event, Forwarding, Instant, InterfaceConfig, InterfaceId, Limits, RouterId,
+    Speaker,
 };
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -45,6 +46,7 @@ impl Engine {
                 seqno: 1,
                 seed: 1,
                 limits: Limits::default(),
+                forwarding: Forwarding::default(),
             },
             now,
         );
@@ -55,9 +57,11 @@ impl Engine {
             update_interval: Duration::from_secs(600),
             link_local: OURS,
             ipv4: None,
+            v4_via_v6: true,
             mtu: 1500,
             split_horizon: true,
             point_to_point: false,
+            rtt: None,
         };
         speaker.add_interface(LINK, config, now);
         let mut engine = Self {

@@ -85,6 +85,7 @@ impl Feed {
         let [a, b, c, d] = origin.to_be_bytes();
         Update {
             prefix: Some(Self::prefix(index)),
+            source: None,
             interval: Centis::promising(UPDATE_INTERVAL),
             seqno: if version == Version::First { 100 } else { 101 },
             metric: 200 + 40 * rank as u16,

@@ -8,14 +8,14 @@ use osier_babel_bench::engine::{Cost, Engine};
 use osier_babel_bench::feed::{Feed, Version};
 use osier_babel_bench::memory::{self, Counting};
 use osier_babel_bench::mesh::{Mesh, Plan};
-use osier_babel_bench::{daemons, process};
+use osier_babel_bench::process;
 use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 #[derive(Debug, Parser)]
-#[command(about = "Measures how far Osier's Babel scales, beside babeld and BIRD fed the same packets.")]
+#[command(about = "Measures how far Osier's Babel scales.")]
 struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -25,14 +25,6 @@ struct Arguments {
 enum What {
     /// One speaker in this process, without sockets
     Engine(Size),
-    /// `osier babel`, babeld and BIRD in namespaces, fed the same packets one after the other
-    Daemons {
-        #[command(flatten)]
-        size: Size,
-        /// Give up on a phase of a daemon after this many seconds, and print how far it came
-        #[arg(long, default_value_t = 120)]
-        patience: u64,
-    },
     /// A network of speakers in virtual time, until every node reaches every other by shortest paths
     Mesh {
         #[arg(long, default_value_t = 1000)]
@@ -63,13 +55,6 @@ struct Size {
 fn main() -> Result<()> {
     match Arguments::parse().what {
         What::Engine(size) => engine(size),
-        What::Daemons { size, patience } => {
-            let feed = Feed {
-                prefixes: size.prefixes,
-                neighbours: size.neighbours,
-            };
-            daemons::compare(feed, size.refreshes, Duration::from_secs(patience))
-        }
         What::Mesh {
             nodes,
             degree,
@@ -112,7 +97,10 @@ fn engine(size: Size) -> Result<()> {
         show("refresh", engine.dump(Version::First));
     }
     show("change", engine.dump(Version::Second));
-    println!("  memory   {:.1} heap octets per route", engine.octets_per_route());
+    println!(
+        "  memory   {:.1} heap octets per route",
+        engine.octets_per_route()
+    );
     Ok(())
 }
 
@@ -129,7 +117,9 @@ fn mesh(plan: Plan) -> Result<()> {
     type Goal = (&'static str, fn(&mut Mesh) -> Option<Duration>);
     let goals: [Goal; 2] = [
         ("all reach all", |mesh| mesh.converge(Duration::from_secs(600))),
-        ("all paths are shortest", |mesh| mesh.settle(Duration::from_secs(3600))),
+        ("all paths are shortest", |mesh| {
+            mesh.settle(Duration::from_secs(3600))
+        }),
     ];
     for (what, reach) in goals {
         let took = reach(&mut mesh).with_context(|| format!("not within the time: {what}"))?;

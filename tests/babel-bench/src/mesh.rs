@@ -2,8 +2,8 @@
 //! others.
 
 use osier_babel::{
-    AcceptAll, Config, CostModel, Destination, Duration, Instant, InterfaceConfig, InterfaceId, IpNet, Limits,
-    MULTICAST, RouterId, Speaker, Transmit,
+    AcceptAll, Config, CostModel, Destination, Duration, Forwarding, Instant, InterfaceConfig, InterfaceId,
+    IpNet, Limits, MULTICAST, RouterId, Speaker, Transmit,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -72,6 +72,7 @@ impl Mesh {
                 seqno: 1,
                 seed,
                 limits: Limits::default(),
+                forwarding: Forwarding::default(),
             };
             let mut speaker = Speaker::new(config, mesh.now);
             speaker.announce(prefix(node), 0, mesh.now);
@@ -96,7 +97,11 @@ impl Mesh {
         // The last few nodes may find no partner with a free place; then a link is missing.
         for _ in 0..nodes * self.plan.degree * 4 {
             let (a, b) = (self.draw() as usize % nodes, self.draw() as usize % nodes);
-            if a != b && degrees[a] < self.plan.degree && degrees[b] < self.plan.degree && pairs.insert(ordered(a, b)) {
+            if a != b
+                && degrees[a] < self.plan.degree
+                && degrees[b] < self.plan.degree
+                && pairs.insert(ordered(a, b))
+            {
                 degrees[a] += 1;
                 degrees[b] += 1;
             }
@@ -119,9 +124,11 @@ impl Mesh {
             update_interval: Duration::from_secs(60),
             link_local: address(node),
             ipv4: None,
+            v4_via_v6: true,
             mtu: 1280,
             split_horizon: true,
             point_to_point: true,
+            rtt: None,
         };
         self.speakers[node].add_interface(InterfaceId(link as u32), config, self.now);
     }
@@ -232,8 +239,10 @@ impl Mesh {
     }
 
     fn next_hop(&self, node: usize, prefix: &IpNet) -> Option<(usize, u16)> {
-        let route = self.speakers[node].selected(prefix)?;
-        let Link { ends: (a, b), cost, .. } = self.links[route.interface.0 as usize];
+        let route = self.speakers[node].selected(*prefix)?;
+        let Link {
+            ends: (a, b), cost, ..
+        } = self.links[route.interface.0 as usize];
         Some((if a == node { b } else { a }, cost))
     }
 
@@ -296,7 +305,11 @@ fn shortest(around: &[Vec<(usize, u64)>], to: usize) -> Vec<Option<u64>> {
     while let Some(Reverse((cost, node))) = queue.pop() {
         if known[node].is_none() {
             known[node] = Some(cost);
-            queue.extend(around[node].iter().map(|(next, more)| Reverse((cost + more, *next))));
+            queue.extend(
+                around[node]
+                    .iter()
+                    .map(|(next, more)| Reverse((cost + more, *next))),
+            );
         }
     }
     known
@@ -311,5 +324,8 @@ fn address(node: usize) -> Ipv6Addr {
 }
 
 fn prefix(node: usize) -> IpNet {
-    IpNet::new_assert(Ipv6Addr::new(0xfd00, 0, 0, node as u16 + 1, 0, 0, 0, 0).into(), 64)
+    IpNet::new_assert(
+        Ipv6Addr::new(0xfd00, 0, 0, node as u16 + 1, 0, 0, 0, 0).into(),
+        64,
+    )
 }

@@ -6,6 +6,7 @@ use crate::entry::{Key, Selection};
 use crate::interface::Interface;
 use crate::neighbour::Neighbour;
 use crate::seqno::Seqno;
+use crate::table::Alarm;
 use crate::timer::Timer;
 use crate::{Event, INFINITY, Instant, InterfaceConfig, InterfaceId};
 use core::net::Ipv6Addr;
@@ -47,7 +48,8 @@ impl Speaker {
         ] {
             self.timers.set(timer, None);
         }
-        for (key, entry) in &mut self.table {
+        let mut released = Vec::new();
+        for (key, entry) in self.table.iter_mut() {
             entry.set_told(id, None);
             // Who cannot reach us any more needs no telling.
             if let Selection::Held { until, awaiting, .. } = &mut entry.selected {
@@ -55,9 +57,12 @@ impl Speaker {
                 awaiting.retain(|(interface, _)| *interface != id);
                 if waited && awaiting.is_empty() {
                     *until = now;
-                    self.timers.set_by(Timer::Expiry(*key), now);
+                    released.push(*key);
                 }
             }
+        }
+        for key in released {
+            self.table.ring_key_by(&key, Alarm::Expiry, now);
         }
     }
 
@@ -97,7 +102,7 @@ impl Speaker {
                 address,
             });
         }
-        for key in neighbour.routes {
+        for key in self.table.keys_of(&neighbour.routes) {
             if let Some(entry) = self.table.get_mut(&key) {
                 entry.routes.remove(&(id, address));
                 self.reselect(key, now);
@@ -156,7 +161,7 @@ impl Speaker {
         let routes: Vec<Key> = if cost == was {
             Vec::new()
         } else {
-            neighbour.routes.iter().copied().collect()
+            self.table.keys_of(&neighbour.routes)
         };
         if tell {
             self.ihu_soon(id, address, now);

@@ -9,7 +9,7 @@ use crate::entry::{Entry, Key, NeighbourKey, Request, Selection};
 use crate::output::MAX_WAITING;
 use crate::select::clearly_better;
 use crate::seqno::Seqno;
-use crate::timer::Timer;
+use crate::table::Alarm;
 use crate::{Duration, Event, INFINITY, Instant, RouteKey, RouterId, wire};
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ impl Speaker {
                 .map(|at| at + IMPROVE_GAP)
                 .filter(|again| now < *again)
             {
-                return self.timers.set_by(Timer::Request(key), again);
+                return self.table.ring_key_by(&key, Alarm::Request, again);
             }
             entry.asked_at = Some(now);
         }
@@ -100,9 +100,10 @@ impl Speaker {
             }
             self.pending_requests += 1;
         }
-        self.timers.set_by(Timer::Request(key), request.next);
         let (seqno, hops, targets) = (request.seqno, request.hop_count, request.targets.clone());
+        let next = request.next;
         entry.requests.insert(router_id, request);
+        self.table.ring_key_by(&key, Alarm::Request, next);
         for target in targets {
             self.send_request(key, router_id, seqno, hops, target, now);
         }
@@ -167,7 +168,7 @@ impl Speaker {
         }
         self.consider_requests(key, now);
         if let Some(next) = self.table.get(&key).and_then(Entry::next_request) {
-            self.timers.set_by(Timer::Request(key), next);
+            self.table.ring_key_by(&key, Alarm::Request, next);
         }
         self.settle(key);
     }

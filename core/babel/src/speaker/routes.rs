@@ -5,7 +5,7 @@ use crate::entry::{Entry, Key, MAX_SOURCES, NeighbourKey, Route, Selection};
 use crate::filter::Subject;
 use crate::seqno::Seqno;
 use crate::source::Source;
-use crate::timer::Timer;
+use crate::table::Alarm;
 use crate::wire::Update;
 use crate::{
     Authority, Duration, Event, INFINITY, Instant, IpNet, RouteKey, RouterId, Target, UpdateInfo, select,
@@ -13,8 +13,8 @@ use crate::{
 use core::net::IpAddr;
 use std::collections::BTreeSet;
 
-/// A route is believed for this long at least, however short the interval of its updates.
-const MIN_HOLD: Duration = Duration::from_secs(1);
+/// A route is believed for this many milliseconds at least, however short the interval of its updates.
+const MIN_HOLD: u32 = 1000;
 
 /// A finite update that was admitted.
 struct Offer {
@@ -23,7 +23,7 @@ struct Offer {
     reference: u16,
     penalty: u16,
     next_hop: IpAddr,
-    hold: Duration,
+    hold: u32,
 }
 
 impl Speaker {
@@ -39,6 +39,7 @@ impl Speaker {
             let keys = self
                 .neighbour_mut(from.0, from.1)
                 .map(|n| core::mem::take(&mut n.routes));
+            let keys = keys.map(|slots| self.table.keys_of(&slots));
             keys.into_iter()
                 .flatten()
                 .for_each(|key| self.drop_route(key, from, now));
@@ -90,7 +91,8 @@ impl Speaker {
             reference: update.metric,
             penalty: penalty.saturating_add(by_rule),
             next_hop,
-            hold: (update.interval.duration() * 7 / 2).max(MIN_HOLD),
+            // 3.5 intervals, which are hundredths of a second.
+            hold: (u32::from(update.interval.0) * 35).max(MIN_HOLD),
         };
         self.store(key, from, &offer, now);
     }
@@ -107,14 +109,18 @@ impl Speaker {
             return;
         };
         let cost = neighbour.cost;
-        let over_limit = !neighbour.routes.contains(&key)
+        let slot = self.table.slot(&key);
+        let over_limit = !slot.is_some_and(|slot| neighbour.routes.contains(slot))
             && (neighbour.routes.len() >= limits.prefixes_per_neighbour
-                || (known >= limits.prefixes && !self.table.contains_key(&key)));
+                || (known >= limits.prefixes && slot.is_none()));
         if over_limit {
             self.counters.limit_drops += 1;
             return;
         }
-        let entry = self.table.entry(key).or_insert_with(Entry::new);
+        let slot = slot.unwrap_or_else(|| self.table.slot_or_new(key));
+        let Some(entry) = self.table.at_mut(slot) else {
+            return;
+        };
         let source = entry.sources.get(&offer.router_id);
         if source.is_none() && entry.sources.len() >= MAX_SOURCES {
             self.counters.limit_drops += 1;
@@ -127,7 +133,8 @@ impl Speaker {
             Some(route) if route.says(offer) => {
                 // The usual refresh: nothing but time changes.
                 route.refresh(offer.hold, now);
-                self.timers.set_by(Timer::Expiry(key), route.next_check());
+                let next = route.next_check();
+                self.table.ring_by(slot, Alarm::Expiry, next);
                 return;
             }
             Some(route) if !feasible && is_selected && route.router_id == offer.router_id => {
@@ -136,7 +143,7 @@ impl Speaker {
                 route.set_cost(cost);
             }
             _ => {
-                neighbour.routes.insert(key);
+                neighbour.routes.insert(slot);
                 let mut route = Route {
                     router_id: offer.router_id,
                     seqno: offer.seqno,
@@ -147,7 +154,7 @@ impl Speaker {
                     installable: key.is_installable(offer.next_hop, self.config.forwarding),
                     metric: INFINITY,
                     hold: offer.hold,
-                    expires: now + offer.hold,
+                    expires: now + millis(offer.hold),
                     reminders: 0,
                 };
                 route.set_cost(cost);
@@ -159,10 +166,13 @@ impl Speaker {
 
     /// Takes a neighbour's route away: retracted, refused or expired.
     pub(super) fn drop_route(&mut self, key: Key, from: NeighbourKey, now: Instant) {
+        let Some(slot) = self.table.slot(&key) else {
+            return;
+        };
         if let Some(neighbour) = self.neighbour_mut(from.0, from.1) {
-            neighbour.routes.remove(&key);
+            neighbour.routes.remove(slot);
         }
-        if let Some(entry) = self.table.get_mut(&key) {
+        if let Some(entry) = self.table.at_mut(slot) {
             entry.routes.remove(&from);
             self.reselect(key, now);
         }
@@ -173,7 +183,7 @@ impl Speaker {
             return;
         };
         let (mut refused, mut changed) = (Vec::new(), false);
-        for (from, route) in &mut entry.routes {
+        for (from, route) in entry.routes.iter_mut() {
             let (seqno, metric) = route.worse.unwrap_or((route.seqno, route.reference));
             let verdict = authority.authorise(&UpdateInfo {
                 interface: from.0,
@@ -274,10 +284,8 @@ impl Speaker {
         let Some(entry) = self.table.get(&key) else { return };
         if entry.is_vacant() {
             self.table.remove(&key);
-            self.timers.set(Timer::Expiry(key), None);
-            self.timers.set(Timer::Request(key), None);
         } else if let Some(at) = entry.next_check() {
-            self.timers.set_by(Timer::Expiry(key), at);
+            self.table.ring_key_by(&key, Alarm::Expiry, at);
         }
     }
 
@@ -289,7 +297,7 @@ impl Speaker {
         let selected = entry.selected_route().map(|(neighbour, _)| neighbour);
         entry.sources.retain(|_, source| source.expires > now);
         let (mut expired, mut remind) = (Vec::new(), false);
-        for (from, route) in &mut entry.routes {
+        for (from, route) in entry.routes.iter_mut() {
             while route.next_check() <= now && route.expires > now {
                 route.reminders += 1;
                 remind |= selected == Some(*from);
@@ -299,10 +307,13 @@ impl Speaker {
             }
         }
         for from in expired {
+            let Some(slot) = self.table.slot(&key) else {
+                continue;
+            };
             if let Some(neighbour) = self.neighbour_mut(from.0, from.1) {
-                neighbour.routes.remove(&key);
+                neighbour.routes.remove(slot);
             }
-            if let Some(entry) = self.table.get_mut(&key) {
+            if let Some(entry) = self.table.at_mut(slot) {
                 entry.routes.remove(&from);
             }
         }
@@ -340,11 +351,15 @@ impl Route {
             && self.next_hop == offer.next_hop
     }
 
-    fn refresh(&mut self, hold: Duration, now: Instant) {
+    fn refresh(&mut self, hold: u32, now: Instant) {
         self.hold = hold;
-        self.expires = now + hold;
+        self.expires = now + millis(hold);
         self.reminders = 0;
     }
+}
+
+fn millis(time: u32) -> Duration {
+    Duration::from_millis(time.into())
 }
 
 /// How long a neighbour that missed our retraction may go on using us: 3.5 times the interval we promise.

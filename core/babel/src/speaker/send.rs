@@ -12,11 +12,11 @@ use crate::output::{
 };
 use crate::seqno::Seqno;
 use crate::source::Source;
+use crate::table::Alarm;
 use crate::timer::Timer;
 use crate::wire::{self, Builder, Centis};
 use crate::{Duration, INFINITY, Instant, InterfaceConfig, InterfaceId, IpNet, RouteKey, RouterId};
 use core::net::{IpAddr, Ipv6Addr};
-use core::ops::Bound;
 use std::collections::BTreeSet;
 
 /// Sources are remembered this long after the last update sent, or for longer when updates are rarer
@@ -348,7 +348,10 @@ impl Speaker {
             if let Some((_, keys)) = packets.last_mut() {
                 keys.push((key, announcement.is_none()));
             }
-            let Some(entry) = self.table.get_mut(&key) else {
+            let Some(slot) = self.table.slot(&key) else {
+                continue;
+            };
+            let Some(entry) = self.table.at_mut(slot) else {
                 continue;
             };
             entry.set_told(id, announcement.map(|a| (a.router_id, a.metric)));
@@ -359,12 +362,13 @@ impl Speaker {
                     metric: a.metric,
                     expires,
                 };
-                entry
-                    .sources
-                    .entry(a.router_id)
-                    .or_insert(new)
-                    .announced(seqno, a.metric, expires);
-                self.timers.set_by(Timer::Expiry(key), expires);
+                match entry.sources.get_mut(&a.router_id) {
+                    Some(known) => known.announced(seqno, a.metric, expires),
+                    None => {
+                        entry.sources.insert(a.router_id, new);
+                    }
+                }
+                self.table.ring_by(slot, Alarm::Expiry, expires);
             }
         }
         if ask || repeat {
@@ -406,8 +410,7 @@ impl Speaker {
             ));
         }
         if let Some(Dump { after, reliable }) = queue.dump {
-            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-            let mut rest = self.table.range((from, Bound::Unbounded));
+            let mut rest = self.table.after(after);
             let mut last = None;
             for (key, entry) in rest.by_ref().take(DUMP_PORTION.saturating_sub(portion.len())) {
                 last = Some(*key);
