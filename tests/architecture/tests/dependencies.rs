@@ -19,7 +19,16 @@ const EDGES: &[(&str, &[&str])] = &[
 const PURE: &[(&str, &[&str])] = &[
     (
         "osier-babel",
-        &["blake2", "hashbrown", "hmac", "ipnet", "sha2", "subtle", "thiserror", "zeroize"],
+        &[
+            "blake2",
+            "hashbrown",
+            "hmac",
+            "ipnet",
+            "sha2",
+            "subtle",
+            "thiserror",
+            "zeroize",
+        ],
     ),
     (
         "osier-proto",

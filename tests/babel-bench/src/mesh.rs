@@ -9,6 +9,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::Ipv6Addr;
 
+const NEVER: Instant = Instant::from_micros(u64::MAX);
+
 /// The network to build.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -58,7 +60,7 @@ impl Mesh {
             speakers: Vec::new(),
             links: Vec::new(),
             alarms: BinaryHeap::new(),
-            armed: vec![Instant::ZERO; plan.nodes],
+            armed: vec![NEVER; plan.nodes],
             flying: BTreeMap::new(),
             packets: 0,
             octets: 0,
@@ -198,7 +200,7 @@ impl Mesh {
             }
             self.now = self.now.max(at);
             self.speakers[node].handle_timeout(self.now);
-            self.armed[node] = Instant::ZERO;
+            self.armed[node] = NEVER;
             node
         };
         self.drain(node);
