@@ -39,7 +39,7 @@ impl Babeld {
         // It takes one key per interface.
         let key = if settings.keys.is_empty() { "" } else { " key k0" };
         let rtt = if settings.rtt {
-            " enable-timestamps true"
+            " enable-timestamps true max-rtt-penalty 150"
         } else {
             ""
         };

@@ -8,6 +8,7 @@ mod case;
 mod decode;
 mod encode;
 mod kernel;
+mod link;
 mod matching;
 mod probe;
 mod run;

@@ -5,29 +5,21 @@
 
 use super::decode::decode;
 use super::encode::{self, Tlv};
+use super::link::{Envelope, GROUP, Link, PORT, Seen};
 use super::sign::{CHALLENGE_REPLY, Signature, Signer, parse_keys, verified};
 use crate::{Key, Router};
-use nix::libc;
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt,
-};
-use osier_lab::{Error, Netns, Result};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use osier_lab::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
-use std::io::{IoSlice, IoSliceMut};
-use std::net::{Ipv6Addr, SocketAddrV6};
-use std::num::NonZeroU32;
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub(super) const PORT: u16 = 6696;
-pub(super) const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 6);
+/// What the clock of a crafted neighbour shows, always.
+const INSTANT: &str = "00c0ffee";
 
 /// How a crafted neighbour behaves when no step says otherwise.
 #[derive(Clone, Debug, Deserialize)]
@@ -51,6 +43,8 @@ pub struct Manners {
     pub acknowledges: bool,
     /// Sub-TLVs of its Hellos, in hexadecimal.
     pub hello_sub: String,
+    /// Answers every timestamped Hello after so long, as if the link had this round-trip time (RFC 9616).
+    pub round_trip_ms: Option<u64>,
     /// MAC keys, if not the daemon's.
     pub keys: Option<Vec<String>>,
     /// Answers challenges.
@@ -69,45 +63,11 @@ impl Default for Manners {
             anonymous_ihu: false,
             acknowledges: true,
             hello_sub: String::new(),
+            round_trip_ms: None,
             keys: None,
             meets_challenges: true,
         }
     }
-}
-
-/// A packet that the daemon sent.
-#[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub link: usize,
-    pub from: Ipv6Addr,
-    pub to: Ipv6Addr,
-    pub port: u16,
-    pub hop_limit: i32,
-    pub size: usize,
-    pub at: Duration,
-    pub tlvs: Vec<Value>,
-    pub trailer: Vec<Value>,
-    /// How many of the daemon's keys have signed it.
-    pub signed_by: usize,
-}
-
-/// Where a packet claims to come from and goes to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Envelope {
-    pub link: usize,
-    pub from: Ipv6Addr,
-    /// To the daemon itself; otherwise to the group.
-    pub unicast: bool,
-    pub port: u16,
-    pub hop_limit: i32,
-}
-
-#[derive(Debug)]
-struct Link {
-    netns: Netns,
-    index: u32,
-    socket: Socket,
-    daemon: Ipv6Addr,
 }
 
 #[derive(Debug)]
@@ -124,6 +84,8 @@ struct Neighbour {
 struct Inner {
     links: Vec<Link>,
     neighbours: Mutex<BTreeMap<String, Neighbour>>,
+    /// Hellos to be answered: when, by whom, and the timestamp to echo.
+    echoes: Mutex<Vec<(Instant, String, String)>>,
     log: Mutex<Vec<Seen>>,
     keys: Vec<Key>,
     started: Instant,
@@ -176,6 +138,7 @@ impl Probe {
         let inner = Arc::new(Inner {
             links,
             neighbours: Mutex::new(known),
+            echoes: Mutex::default(),
             log: Mutex::default(),
             keys: keys.to_vec(),
             started: Instant::now(),
@@ -336,12 +299,21 @@ impl Inner {
                 }
             }
             due.iter().for_each(|name| self.send_greeting(name));
-            std::thread::sleep(Duration::from_millis(20));
+            let echoes: Vec<_> = lock(&self.echoes).extract_if(.., |echo| echo.0 <= now).collect();
+            for (_, name, timestamp) in echoes {
+                self.greet_back(&name, Some(&timestamp));
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Errors do not matter here: a wire may be down on purpose.
     fn send_greeting(&self, name: &str) {
+        self.greet_back(name, None);
+    }
+
+    /// A Hello and an IHU, which echoes a timestamp if there is one: received and answered at the same instant of
+    /// the neighbour's clock. Errors do not matter here: a wire may be down on purpose.
+    fn greet_back(&self, name: &str, timestamp: Option<&str>) {
         let greeting = {
             let mut neighbours = lock(&self.neighbours);
             let Some(neighbour) = neighbours.get_mut(name) else {
@@ -362,7 +334,7 @@ impl Inner {
             flags: if manners.unicast { 0x8000 } else { 0 },
             seqno,
             interval: manners.hello_interval,
-            sub: manners.hello_sub.clone(),
+            sub: timestamp.map_or(manners.hello_sub.clone(), |_| format!("0304{INSTANT}")),
         };
         let daemon = self.links[manners.link].daemon;
         let ihu = manners.cost.map(|cost| Tlv::Ihu {
@@ -370,7 +342,7 @@ impl Inner {
             cost,
             interval: manners.hello_interval.saturating_mul(3),
             reserved: 0,
-            sub: String::new(),
+            sub: timestamp.map_or(String::new(), |theirs| format!("0308{theirs}{INSTANT}")),
         });
         let apart = manners.anonymous_ihu && !manners.unicast;
         let packets = match ihu {
@@ -409,33 +381,7 @@ impl Inner {
     }
 
     fn send(&self, envelope: Envelope, payload: &[u8]) -> Result<()> {
-        let link = &self.links[envelope.link];
-        let other;
-        let socket = if envelope.port == PORT {
-            &link.socket
-        } else {
-            other = open(&link.netns, link.index, envelope.port)?;
-            &other
-        };
-        let to = if envelope.unicast { link.daemon } else { GROUP };
-        let from = libc::in6_pktinfo {
-            ipi6_addr: libc::in6_addr {
-                s6_addr: envelope.from.octets(),
-            },
-            ipi6_ifindex: link.index,
-        };
-        sendmsg(
-            socket.as_raw_fd(),
-            &[IoSlice::new(payload)],
-            &[
-                ControlMessage::Ipv6PacketInfo(&from),
-                ControlMessage::Ipv6HopLimit(&envelope.hop_limit),
-            ],
-            MsgFlags::empty(),
-            Some(&SockaddrIn6::from(SocketAddrV6::new(to, PORT, 0, link.index))),
-        )
-        .map(drop)
-        .map_err(|e| Error::new(format!("cannot send from {}: {e}", envelope.from)))
+        self.links[envelope.link].send(envelope, payload)
     }
 
     fn listen(&self, number: usize) {
@@ -458,9 +404,24 @@ impl Inner {
                 .filter_map(|tlv| encode::octets(tlv["octets"].as_str()?).ok())
                 .collect();
             seen.signed_by = verified(&self.keys, &buffer[..length], seen.from, seen.to, &macs);
+            self.plan_echoes(&seen);
             self.acknowledge(&seen);
             self.meet_challenges(&seen);
             lock(&self.log).push(seen);
+        }
+    }
+
+    fn plan_echoes(&self, seen: &Seen) {
+        let hello = seen.tlvs.iter().find(|tlv| tlv["type"] == "hello");
+        let Some(timestamp) = hello.and_then(|hello| hello["timestamp"][0].as_str()) else {
+            return;
+        };
+        for (name, neighbour) in lock(&self.neighbours).iter() {
+            let wanted = neighbour.alive && neighbour.manners.link == seen.link;
+            if let Some(delay) = neighbour.manners.round_trip_ms.filter(|_| wanted) {
+                let when = Instant::now() + Duration::from_millis(delay);
+                lock(&self.echoes).push((when, name.clone(), timestamp.to_owned()));
+            }
         }
     }
 
@@ -527,101 +488,7 @@ fn answer(seen: &Seen, from: Ipv6Addr) -> Envelope {
     }
 }
 
-impl Link {
-    fn open(daemon: &Router, end: &Router) -> Result<Self> {
-        let interface = crate::interface_to(daemon);
-        let text = end.netns.run(&format!("ip -o link show dev {interface}"))?;
-        let index = text
-            .split(':')
-            .next()
-            .and_then(|number| number.trim().parse().ok())
-            .ok_or_else(|| Error::new(format!("no index in {text}")))?;
-        Ok(Self {
-            netns: end.netns.clone(),
-            index,
-            socket: open(&end.netns, index, PORT)?,
-            daemon: daemon.netns.link_local(&crate::interface_to(end))?,
-        })
-    }
-
-    /// The next packet and its length, if one comes soon.
-    fn receive(&self, buffer: &mut [u8]) -> Option<(Seen, usize)> {
-        let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int);
-        let mut parts = [IoSliceMut::new(buffer)];
-        let message = recvmsg::<SockaddrIn6>(
-            self.socket.as_raw_fd(),
-            &mut parts,
-            Some(&mut control),
-            MsgFlags::empty(),
-        )
-        .ok()?;
-        let address = message.address?;
-        let mut seen = Seen {
-            link: 0,
-            from: address.ip(),
-            to: Ipv6Addr::UNSPECIFIED,
-            port: address.port(),
-            hop_limit: 0,
-            size: message.bytes,
-            at: Duration::ZERO,
-            tlvs: Vec::new(),
-            trailer: Vec::new(),
-            signed_by: 0,
-        };
-        for part in message.cmsgs().ok()? {
-            match part {
-                ControlMessageOwned::Ipv6PacketInfo(info) => {
-                    seen.to = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                }
-                ControlMessageOwned::Ipv6HopLimit(limit) => seen.hop_limit = limit,
-                _ => {}
-            }
-        }
-        Some((seen, message.bytes))
-    }
-}
-
-/// A socket inside a namespace. Only a thread can enter one, so this takes a thread of its own.
-fn open(netns: &Netns, index: u32, port: u16) -> Result<Socket> {
-    let path = netns.path().to_owned();
-    let failed = |e: std::io::Error| Error::new(format!("cannot open a socket in a namespace: {e}"));
-    std::thread::spawn(move || {
-        let file = std::fs::File::open(path)?;
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-        let socket = Socket::new(Domain::IPV6, Type::DGRAM.cloexec(), Some(Protocol::UDP))?;
-        socket.set_only_v6(true)?;
-        socket.bind_device_by_index_v6(NonZeroU32::new(index))?;
-        socket.set_multicast_if_v6(index)?;
-        socket.set_multicast_loop_v6(false)?;
-        socket.set_recv_buffer_size(1 << 21)?;
-        socket.set_recv_hoplimit_v6(true)?;
-        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
-        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-        socket.bind(&SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0).into())?;
-        if port == PORT {
-            socket.join_multicast_v6(&GROUP, index)?;
-        }
-        Ok(socket)
-    })
-    .join()
-    .map_err(|_| Error::new("the thread that opens sockets panicked"))?
-    .map_err(failed)
-}
-
 /// Nothing is left half-done by a panic here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Seen {
-    /// The envelope, as cases match against it.
-    pub(super) fn envelope(&self) -> Value {
-        let hellos = self.tlvs.iter().filter(|tlv| tlv["type"] == "hello").count();
-        let kinds: Vec<&Value> = self.tlvs.iter().map(|tlv| &tlv["type"]).collect();
-        let macs = self.trailer.iter().filter(|tlv| tlv["type"] == "mac").count();
-        let pcs = self.tlvs.iter().filter(|tlv| tlv["type"] == "pc").count();
-        serde_json::json!({"link": self.link, "from": self.from.to_string(), "to": self.to.to_string(),
-            "port": self.port, "hop_limit": self.hop_limit, "size": self.size, "hellos": hellos, "types": kinds,
-            "macs": macs, "pcs": pcs, "signed_by": self.signed_by, "link_local": self.from.is_unicast_link_local()})
-    }
 }

@@ -3,8 +3,9 @@
 use super::case::{Case, Damage, Expect, Flood, Goal, Pattern, Quiet, Route, Send, Stays, Step};
 use super::encode::{self, encode_prefix, octets};
 use super::kernel::{self, Way};
+use super::link::{Envelope, GROUP, PORT, Seen};
 use super::matching::matches;
-use super::probe::{Envelope, PORT, Probe, Seen};
+use super::probe::Probe;
 use super::sign::{Signature, parse_keys};
 use crate::{Daemon, Kind, Router, Settings, in_lab};
 use osier_lab::{Error, Lab, Result, wait_until};
@@ -95,7 +96,7 @@ impl Run<'_> {
         let mut define = |name: &str, value: String| self.variables.insert(name.to_owned(), json!(value));
         define("own", self.kind.own_v6(self.router));
         define("own4", self.kind.own_v4(self.router));
-        define("group", super::probe::GROUP.to_string());
+        define("group", GROUP.to_string());
         for (link, end) in self.ends.iter().enumerate() {
             define(&format!("daemon{link}"), self.probe.daemon(link)?.to_string());
             define(&format!("probe{link}-v4"), crate::wire_address(end, self.router));
@@ -362,10 +363,9 @@ impl Run<'_> {
 
     fn hello_seqnos(&self, count: usize) -> Result<()> {
         let seqnos = || -> Vec<u16> {
-            let group = super::probe::GROUP;
             let all = self.probe.seen(0);
             all.iter()
-                .filter(|seen| seen.link == 0 && seen.to == group)
+                .filter(|seen| seen.link == 0 && seen.to == GROUP)
                 .flat_map(|seen| &seen.tlvs)
                 .filter(|tlv| tlv["type"] == "hello" && tlv["unicast"] == false)
                 .filter_map(|tlv| Some(tlv["seqno"].as_u64()? as u16))

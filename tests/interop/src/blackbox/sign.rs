@@ -1,7 +1,7 @@
 //! MAC authentication (RFC 8967) of what crafted neighbours say, and of what the daemon answers.
 
 use super::encode::{octets, tlv};
-use super::probe::PORT;
+use super::link::PORT;
 use crate::Key;
 use blake2::Blake2sMac;
 use blake2::digest::consts::U16;
