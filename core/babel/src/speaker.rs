@@ -37,6 +37,8 @@ pub struct Speaker {
     filters: Filters,
     /// Of our own routes.
     seqno: Seqno,
+    /// How far raises of our seqno have used up what is granted, see [`requests`].
+    raised_until: Instant,
     penalty: u16,
     /// Everything was retracted; nothing finite may leave any more.
     stopping: bool,
@@ -63,6 +65,7 @@ impl Speaker {
         }
         Self {
             seqno: Seqno(config.seqno),
+            raised_until: Instant::ZERO,
             penalty: 0,
             stopping: false,
             interfaces: BTreeMap::new(),

@@ -341,6 +341,11 @@ pub struct Counters {
     /// Things dropped because of [`Limits`].
     pub limit_drops: u64,
     pub route_changes: u64,
+    /// Requests for a newer seqno of ours that were not granted, because they came in a flood.
+    pub seqno_raises_refused: u64,
+    /// Updates with our router-id and a newer seqno than ours: another node bears it too, or we restarted without
+    /// our newest seqno.
+    pub router_id_conflicts: u64,
     /// Packets dropped (or let through where we only sign) because no MAC in them was made with one of our keys (RFC 8967 section 4.3).
     pub mac_failed: u64,
     /// Packets dropped because they had no MAC, or no packet counter.
@@ -369,6 +374,8 @@ impl Counters {
             unfeasible_updates,
             limit_drops,
             route_changes,
+            seqno_raises_refused,
+            router_id_conflicts,
             mac_failed,
             mac_missing,
             mac_replayed,
@@ -387,6 +394,8 @@ impl Counters {
             ("unfeasible_updates", unfeasible_updates),
             ("limit_drops", limit_drops),
             ("route_changes", route_changes),
+            ("seqno_raises_refused", seqno_raises_refused),
+            ("router_id_conflicts", router_id_conflicts),
             ("mac_failed", mac_failed),
             ("mac_missing", mac_missing),
             ("mac_replayed", mac_replayed),

@@ -28,6 +28,10 @@ const SMALL_GAIN_GAP: Duration = Duration::from_secs(300);
 /// Neighbours asked at once, and askers remembered, for one prefix and router-id.
 const MAX_TARGETS: usize = 3;
 const MAX_ASKERS: usize = 64;
+/// So many requests in a row raise our seqno, and one more for each such time. Who asks faster would soon have
+/// gone once round all seqnos, and old ones would pass for new.
+const RAISES: u32 = 16;
+const RAISE_EVERY: Duration = Duration::from_millis(250);
 
 impl Speaker {
     /// Asks for a newer seqno where that would help.
@@ -277,6 +281,11 @@ impl Speaker {
 
     /// Our own seqno rises by one, whatever was asked for, and never otherwise (3.2.2, 3.8.1.2).
     fn raise_seqno(&mut self, key: Key, now: Instant) {
+        if self.raised_until.saturating_since(now) >= RAISE_EVERY * RAISES {
+            self.counters.seqno_raises_refused += 1;
+            return;
+        }
+        self.raised_until = self.raised_until.max(now) + RAISE_EVERY;
         self.seqno = self.seqno.next();
         self.events.push_back(Event::SeqnoChanged(self.seqno.0));
         let at = self.urgent(now);

@@ -62,6 +62,8 @@ impl Speaker {
         }
         // What we originated ourselves leads nowhere but back to us.
         if router_id == self.config.router_id {
+            let stranger = Seqno(update.seqno).newer_than(self.seqno);
+            self.counters.router_id_conflicts += u64::from(stranger);
             return self.drop_route(key, from, now);
         }
         let verdict = authority.authorise(&UpdateInfo {

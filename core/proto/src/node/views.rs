@@ -58,6 +58,8 @@ impl Node {
         counters.insert("babel-refused-updates", babel.refused_updates);
         counters.insert("babel-unfeasible-updates", babel.unfeasible_updates);
         counters.insert("babel-limit-drops", babel.limit_drops);
+        counters.insert("babel-seqno-raises-refused", babel.seqno_raises_refused);
+        counters.insert("babel-router-id-conflicts", babel.router_id_conflicts);
         counters.insert("babel-route-changes", babel.route_changes);
         counters.retain(|_, count| *count > 0);
         Status {
