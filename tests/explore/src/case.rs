@@ -50,6 +50,9 @@ pub struct LinkSpec {
     /// The round-trip time counts.
     #[serde(default)]
     pub rtt: bool,
+    /// Packets are authenticated by MAC.
+    #[serde(default)]
+    pub mac: bool,
     pub hello_ms: u64,
     pub update_ms: u64,
     pub weather: Weather,
@@ -189,6 +192,10 @@ pub enum Deed {
         prefix: usize,
         packets: u8,
     },
+    /// Packets that were delivered lately on a link with MACs are delivered again, and must change nothing.
+    Replay {
+        link: usize,
+    },
     /// The node's authority refuses the prefix, or not.
     Refuse {
         node: usize,
@@ -211,6 +218,8 @@ pub enum Fault {
     Forget { node: usize, every_ms: u64 },
     /// Seqno requests to the node are lost, always.
     DeafToRequests { node: usize },
+    /// It signs its packets, and believes everybody.
+    BelievesAll { node: usize },
     /// Its clock runs at an eighth of the speed.
     SlowClock { node: usize },
 }
@@ -239,8 +248,8 @@ pub enum Kind {
     Timer,
     /// More is kept, or sent, than the limits allow.
     Bounds,
-    /// A restarted neighbour's routes outlive its first Hello.
-    FormerSelf,
+    /// A replayed packet had an effect, in spite of its MAC.
+    Replay,
     /// A prefix that can be reached has no route after the stated time.
     Starvation,
     /// A route to what is gone.
@@ -343,7 +352,9 @@ impl Deed {
     /// The node, link and prefix that it names.
     pub fn names(&self) -> (Option<usize>, Option<usize>, Option<usize>) {
         match *self {
-            Self::Block { link, .. } | Self::Weather { link, .. } => (None, Some(link), None),
+            Self::Block { link, .. } | Self::Weather { link, .. } | Self::Replay { link } => {
+                (None, Some(link), None)
+            }
             Self::Partition { .. } => (None, None, None),
             Self::Cost { link, node, .. }
             | Self::Usable { link, node, .. }

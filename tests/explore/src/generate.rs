@@ -58,6 +58,7 @@ fn bare(members: Vec<usize>, tunnel: bool) -> LinkSpec {
         etx: false,
         ipv4: false,
         rtt: false,
+        mac: false,
         hello_ms: 0,
         update_ms: 0,
         weather: Weather::FINE,
@@ -114,6 +115,7 @@ fn dress(random: &mut Random, link: &mut LinkSpec) {
     link.etx = random.percent(60);
     link.ipv4 = random.percent(50);
     link.rtt = random.percent(20);
+    link.mac = random.percent(15);
     let even = random.percent(40).then_some(96);
     let costs = link.members.iter().map(|_| even.unwrap_or(0));
     link.costs = costs
@@ -151,7 +153,7 @@ struct Mood {
     deeds: usize,
 }
 
-const KINDS: usize = 17;
+const KINDS: usize = 18;
 
 impl Mood {
     fn draw(random: &mut Random) -> Self {
@@ -322,6 +324,7 @@ impl Making<'_> {
                     }
                 }
             }
+            16 => Deed::Replay { link },
             _ => Deed::Refuse {
                 node,
                 prefix,

@@ -141,6 +141,7 @@ fn befall(case: &Case, world: &mut World, deed: &Deed) -> Result<(), Violation> 
         } => {
             (1..=packets).for_each(|ahead| storm(world, node, link, prefix, ahead.into()));
         }
+        Deed::Replay { link } => world.replay(link),
         Deed::Refuse { node, prefix: at, on } => {
             world.nodes[node].refused = world.nodes[node].refused & !(1 << at) | u8::from(on) << at;
             world.reauthorise(node)?;

@@ -110,7 +110,7 @@ impl Search<'_> {
 
     fn plainer(&mut self) {
         for link in 0..self.best.links.len() {
-            let plain: [fn(&mut LinkSpec); 8] = [
+            let plain: [fn(&mut LinkSpec); 9] = [
                 |link| link.weather = Weather::FINE,
                 |link| link.weather.copies = 0,
                 |link| link.weather.loss = 0,
@@ -118,6 +118,7 @@ impl Search<'_> {
                 |link| link.costs.fill(96),
                 |link| link.etx = false,
                 |link| link.rtt = false,
+                |link| link.mac = false,
                 |link| link.ipv4 = false,
             ];
             for change in plain {
@@ -199,7 +200,9 @@ fn rename(deed: &mut Deed, new_link: impl Fn(usize) -> usize, new_node: impl Fn(
         (*from, *to) = (new_node(*from), new_node(*to));
     }
     match deed {
-        Deed::Block { link, .. } | Deed::Weather { link, .. } => *link = new_link(*link),
+        Deed::Block { link, .. } | Deed::Weather { link, .. } | Deed::Replay { link } => {
+            *link = new_link(*link);
+        }
         Deed::Cost { link, node, .. }
         | Deed::Usable { link, node, .. }
         | Deed::Interface { link, node, .. }

@@ -6,7 +6,7 @@ use crate::random::{Random, mix};
 use core::cmp::Reverse;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use osier_babel::*;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,6 +20,8 @@ const RTT: RttCost = RttCost {
 const EPOCH: u64 = 1 << 40;
 /// Packets that one event may cause, per interface.
 const MAX_BURST: usize = 64;
+/// Packets of a link that may be replayed.
+const MEMORY: usize = 32;
 /// A case never takes so many.
 const MAX_EVENTS: u64 = 3_000_000;
 
@@ -115,6 +117,8 @@ pub struct Link {
     /// The session of a tunnel, and the one that each end knows.
     pub session: u32,
     pub known_session: Vec<u32>,
+    /// The last packets delivered, on a link with MACs.
+    heard: VecDeque<Packet>,
     chance: Vec<Random>,
 }
 
@@ -124,8 +128,10 @@ impl Link {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Packet {
+    /// Delivered before.
+    again: bool,
     link: usize,
     from: usize,
     to: usize,
@@ -148,6 +154,8 @@ pub struct World {
     /// Nodes that are apart from the others.
     pub partition: u64,
     pub packets_sent: u64,
+    /// Interfaces that were given keys so far.
+    keyed: u64,
     /// Orders packets that arrive at one instant.
     carried: u64,
     fault: Option<Fault>,
@@ -211,6 +219,7 @@ impl World {
             present: vec![false; spec.members.len()],
             session: 0,
             known_session: vec![0; spec.members.len()],
+            heard: VecDeque::new(),
             chance: (0..spec.members.len())
                 .map(|slot| Random::new(mix(case.seed, (1000 + index * 100 + slot) as u64)))
                 .collect(),
@@ -229,6 +238,7 @@ impl World {
             partition: 0,
             packets_sent: 0,
             carried: 0,
+            keyed: 0,
             fault: case.fault,
             seed: case.seed,
             wire: BinaryHeap::new(),
@@ -359,7 +369,27 @@ impl World {
         let now = self.instant(node);
         self.observer.interface_gone(node, link);
         if let Some(speaker) = &mut self.nodes[node].speaker {
-            speaker.add_interface(InterfaceId(link as u32), config, now);
+            let id = InterfaceId(link as u32);
+            speaker.add_interface(id, config, now);
+            if self.links[link].spec.mac
+                && let Ok(key) = MacKey::blake2s(&[link as u8 + 1; 16])
+            {
+                // A seed is all the entropy that there is here, but it never comes twice.
+                self.keyed += 1;
+                let mut entropy = [0; 32];
+                entropy[..8].copy_from_slice(&mix(self.seed, self.keyed).to_be_bytes());
+                entropy[8..16].copy_from_slice(&self.keyed.to_be_bytes());
+                let authentication = Authentication {
+                    keys: vec![key],
+                    mode: if self.fault == Some(Fault::BelievesAll { node }) {
+                        AuthenticationMode::SignOnly
+                    } else {
+                        AuthenticationMode::Require
+                    },
+                    entropy,
+                };
+                speaker.set_authentication(id, Some(authentication), now);
+            }
         }
     }
 
@@ -491,13 +521,45 @@ impl World {
         self.tell(|| format!("link {link}: {from} -> {to} {} {said:?}", packet.dst));
         let name = to * NAMES + self.nodes[to].name;
         let asked = said.requests.iter().filter(|router| **router == name).count();
-        self.observer
-            .delivered(link, (to, from), packet.life, said, local, refused);
+        let (again, life) = (packet.again, packet.life);
+        let mac = self.links[link].spec.mac;
+        let mut heard = true;
         if let Some(speaker) = &mut self.nodes[to].speaker {
             let (id, src) = (InterfaceId(link as u32), address(from));
+            let before = speaker.counters();
             speaker.handle_packet(id, src, packet.dst, payload, &mut Refusals(refused), now);
+            // Only the speaker can tell which packets it believes: one of a restarted neighbour waits for a
+            // challenge.
+            heard = !mac || believed(speaker, before, (id, src), now);
+        }
+        if again && heard {
+            let detail = format!("node {to} believed a packet of node {from} twice: {said:?}");
+            return Err(self.violation(Kind::Replay, detail));
+        }
+        if heard {
+            self.observer
+                .delivered(link, (to, from), life, said, local, refused);
+        }
+        let asked = if heard { asked } else { 0 };
+        if mac && heard && tampered.is_none() {
+            let memory = &mut self.links[link].heard;
+            memory.truncate(MEMORY - 1);
+            memory.push_front(packet);
         }
         self.drain(to, asked)
+    }
+
+    /// Somebody on the link repeats what it has heard.
+    pub fn replay(&mut self, link: usize) {
+        for packet in core::mem::take(&mut self.links[link].heard) {
+            self.carry(
+                self.now + 1_000,
+                Packet {
+                    again: true,
+                    ..packet
+                },
+            );
+        }
     }
 
     /// Faults of the wire.
@@ -631,6 +693,7 @@ impl World {
             for _ in 0..copies {
                 let jitter = self.links[link].chance[sender].below(weather.jitter_us + 1);
                 let packet = Packet {
+                    again: false,
                     link,
                     from,
                     to,
@@ -666,6 +729,15 @@ impl World {
         };
         self.nodes[node].wake = due.map_or(u64::MAX, |(at, _)| self.world_time(node, at));
     }
+}
+
+/// Whether the speaker acted on the packet that it was just given.
+fn believed(speaker: &Speaker, before: Counters, from: (InterfaceId, Ipv6Addr), now: Instant) -> bool {
+    let refused = |counters: Counters| counters.mac_failed + counters.mac_missing + counters.mac_replayed;
+    let mut neighbours = speaker.neighbours();
+    refused(speaker.counters()) == refused(before)
+        && speaker.counters().challenges_sent == before.challenges_sent
+        && neighbours.any(|n| (n.interface, n.address) == from && n.last_heard == Some(now))
 }
 
 /// Hands the body of every Update TLV to `change`.

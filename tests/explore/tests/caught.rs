@@ -12,6 +12,7 @@ fn caught(fault: fn(&Case) -> Fault, kinds: &[Kind]) -> Case {
     for index in 0..300 {
         let mut case = generate(case_seed(77, index));
         case.fault = Some(fault(&case));
+        case.settle = kinds.contains(&Kind::Starvation);
         let Some(found) = run(&case).violation.filter(|found| kinds.contains(&found.kind)) else {
             continue;
         };
@@ -75,4 +76,9 @@ fn a_speaker_that_is_never_asked_for_a_seqno_starves_others() {
         |_| Fault::DeafToRequests { node: 0 },
         &[Kind::Starvation, Kind::Detour],
     );
+}
+
+#[test]
+fn a_speaker_that_believes_replayed_packets_is_noticed() {
+    caught(|_| Fault::BelievesAll { node: 0 }, &[Kind::Replay]);
 }
