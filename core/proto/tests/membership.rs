@@ -63,6 +63,24 @@ fn a_prefix_that_is_not_in_the_certificate_is_refused_and_counted() {
 }
 
 #[test]
+fn a_source_specific_route_is_refused_even_from_its_owner() {
+    let mut net = mesh(2);
+    let before = net.hosts[0].snapshot.fib.lookup(address_of(1));
+    // The neighbour's own prefix, but only for packets from fd00::/8 (RFC 9079 section 7).
+    let mut packet = update(net.id(1).router_id(), prefix(1), 1, 0);
+    let length = packet.len();
+    packet.extend([128, 2, 8, 0xfd]);
+    packet[3] += 4;
+    // The Update's own length, after header and Router-Id TLV.
+    packet[4 + 12 + 1] += 4;
+    assert_eq!(length, 4 + 12 + 20);
+    net.forge(1, 0, 6696, &packet);
+    net.run(millis(100));
+    assert_eq!(net.counter(0, "route-source-specific"), 1);
+    assert_eq!(net.hosts[0].snapshot.fib.lookup(address_of(1)), before);
+}
+
+#[test]
 fn a_route_of_an_unknown_origin_waits_for_its_certificate() {
     let mut net = mesh(2);
     let stranger = net.add();

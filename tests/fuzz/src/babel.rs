@@ -121,6 +121,14 @@ pub fn conversations() -> Vec<(String, Vec<u8>)> {
     ];
     const UPDATE_COMPRESSED: &[u8] = &[8, 13, 2, 0, 64, 5, 6, 0x40, 0, 5, 0, 50, 0, 0, 8];
     const UPDATE_V4: &[u8] = &[8, 13, 1, 0, 24, 0, 6, 0x40, 0, 5, 0, 0, 10, 1, 2];
+    // For ::/0 from fd00::/8, and for 10.1.3.0/24 with an IPv6 next hop, first whole and then without two octets.
+    const UPDATE_FROM: &[u8] = &[8, 14, 2, 0, 0, 0, 6, 0x40, 0, 5, 0, 0, 128, 2, 8, 0xfd];
+    const UPDATE_V4_VIA_V6: &[u8] = &[8, 13, 4, 0x80, 24, 0, 6, 0x40, 0, 5, 0, 0, 10, 1, 3];
+    const UPDATE_V4_VIA_V6_COMPRESSED: &[u8] = &[8, 11, 4, 0, 24, 2, 6, 0x40, 0, 5, 0, 50, 4];
+    const REQUEST_FROM: &[u8] = &[9, 6, 2, 0, 128, 2, 8, 0xfd];
+    const SEQNO_REQUEST_FROM: &[u8] = &[10, 18, 2, 0, 0, 9, 2, 0, 1, 2, 3, 4, 5, 6, 7, 8, 128, 2, 8, 0xfd];
+    const REQUEST_V4_VIA_V6: &[u8] = &[9, 5, 4, 24, 10, 1, 3];
+    const RETRACT_FROM: &[u8] = &[8, 14, 2, 0, 0, 0, 6, 0x40, 0, 5, 0xff, 0xff, 128, 2, 8, 0xfd];
     const RETRACT_ALL: &[u8] = &[8, 10, 0, 0, 0, 0, 6, 0x40, 0, 0, 0xff, 0xff];
     const WILDCARD_REQUEST: &[u8] = &[9, 2, 0, 0];
     const REQUEST: &[u8] = &[9, 10, 2, 64, 0xfd, 0, 0x51, 0xe4, 0, 0, 0, 9];
@@ -163,6 +171,32 @@ pub fn conversations() -> Vec<(String, Vec<u8>)> {
         one(
             "padding-and-unknown",
             &[packet(0, &[&[0], PADN, UNKNOWN, HELLO, ACK_REQUEST])],
+        ),
+        one(
+            "source-specific",
+            &[
+                up.clone(),
+                packet(0, &[ROUTER_ID, UPDATE_FROM, UPDATE]),
+                packet(1, &[REQUEST_FROM, SEQNO_REQUEST_FROM]),
+                packet(0, &[RETRACT_FROM]),
+            ],
+        ),
+        one(
+            "v4-via-v6",
+            &[
+                up.clone(),
+                packet(
+                    0,
+                    &[
+                        ROUTER_ID,
+                        UPDATE_V4_VIA_V6,
+                        NEXT_HOP_V4,
+                        UPDATE_V4,
+                        UPDATE_V4_VIA_V6_COMPRESSED,
+                    ],
+                ),
+                packet(1, &[REQUEST_V4_VIA_V6]),
+            ],
         ),
         one("sub-tlvs", &[packet(0, &[OPTIONAL, MANDATORY])]),
     ];

@@ -38,6 +38,9 @@ pub(crate) struct BabelArgs {
     /// Announce this prefix as ours; the kernel must know where it is; repeatable
     #[arg(long = "prefix", short, value_name = "PREFIX")]
     prefixes: Vec<IpNet>,
+    /// Announce the prefixes of this one's family for packets from it only (RFC 9079); once for each family
+    #[arg(long = "source-prefix", value_name = "PREFIX")]
+    source_prefixes: Vec<IpNet>,
     /// Our router-id, 16 hexadecimal digits [default: made from the first MAC address]
     #[arg(long, value_name = "HEX16", value_parser = parse_router_id)]
     router_id: Option<RouterId>,
@@ -149,6 +152,9 @@ impl BabelArgs {
         }
         if !self.prefixes.is_empty() {
             config.prefixes.clone_from(&self.prefixes);
+        }
+        if !self.source_prefixes.is_empty() {
+            config.source_prefixes.clone_from(&self.source_prefixes);
         }
         config.router_id = self.router_id.or(config.router_id);
         if let Some(ms) = self.hello_ms {
@@ -515,13 +521,19 @@ mod tests {
     }
 
     #[test]
+    fn a_source_prefix_needs_a_prefix_to_go_with() {
+        let line = "-i e --control c -p fd01::/48 --source-prefix fd00::/64";
+        let config = parse(line).expect("parses").expect("valid");
+        assert_eq!(config.source_prefixes, ["fd00::/64".parse().expect("a prefix")]);
+        let failure = parse("-i e --control c -p 10.0.0.0/8 --source-prefix fd00::/64")
+            .expect("parses")
+            .expect_err("no IPv6 prefix");
+        assert_eq!(failure.exit, Exit::Usage);
+    }
+
+    #[test]
     fn options_of_later_versions_are_not_ignored() {
-        for line in [
-            "-i e --control c --mac-sign-only",
-            "-i e --control c --source-prefix fd00::/64",
-            "-i e",
-            "--control c",
-        ] {
+        for line in ["-i e --control c --mac-sign-only", "-i e", "--control c"] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

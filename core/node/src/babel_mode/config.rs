@@ -3,7 +3,7 @@
 use super::keys::MacOptions;
 use super::{Redistribute, RouteRule};
 use ipnet::IpNet;
-use osier_babel::{CostModel, RouterId};
+use osier_babel::{CostModel, RouteKey, RouterId};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,6 +16,9 @@ pub struct Config {
     pub interfaces: Vec<InterfaceOptions>,
     /// Announced as ours with metric 0. The kernel must already know where they are.
     pub prefixes: Vec<IpNet>,
+    /// At most one of each family: the prefixes of that family are announced for packets from it only
+    /// (RFC 9079).
+    pub source_prefixes: Vec<IpNet>,
     /// `None`: made from the MAC address of the first interface that has one, so it survives restarts.
     pub router_id: Option<RouterId>,
     /// 10 ms..=655.35 s.
@@ -166,6 +169,7 @@ impl Config {
         Self {
             interfaces,
             prefixes: Vec::new(),
+            source_prefixes: Vec::new(),
             router_id: None,
             hello_interval: Self::DEFAULT_HELLO_INTERVAL,
             update_interval: Self::DEFAULT_UPDATE_INTERVAL,
@@ -261,10 +265,34 @@ impl Config {
         if let Some(id) = self.router_id.filter(|id| !usable_router_id(*id)) {
             return Err(ConfigError::RouterId(id.to_string()));
         }
+        for (at, source) in self.source_prefixes.iter().enumerate() {
+            if self.source_prefixes[..at]
+                .iter()
+                .any(|other| same_family(other, source))
+            {
+                return Err(ConfigError::SourceTwice(*source));
+            }
+            if !self.prefixes.iter().any(|prefix| same_family(prefix, source)) {
+                return Err(ConfigError::SourceAlone(*source));
+            }
+        }
         self.prefixes
             .iter()
+            .chain(&self.source_prefixes)
             .find(|p| !routable(p))
             .map_or(Ok(()), |p| Err(ConfigError::Prefix(*p)))
+    }
+
+    /// What to announce as ours: each prefix with the source of its family, if there is one.
+    pub(super) fn originated(&self) -> impl Iterator<Item = RouteKey> + '_ {
+        self.prefixes.iter().map(|prefix| RouteKey {
+            prefix: prefix.trunc(),
+            source: self
+                .source_prefixes
+                .iter()
+                .find(|source| same_family(prefix, source) && source.prefix_len() > 0)
+                .map(IpNet::trunc),
+        })
     }
 }
 
@@ -295,6 +323,12 @@ pub enum ConfigError {
     RouterId(String),
     #[error("{0} cannot be announced: loopback, link-local and multicast prefixes mean nothing to others")]
     Prefix(IpNet),
+    #[error(
+        "source prefix {0}: there is another of this family already, give one for all prefixes of a family"
+    )]
+    SourceTwice(IpNet),
+    #[error("source prefix {0}: no prefix of this family is announced, so give one with -p")]
+    SourceAlone(IpNet),
     #[error("{0:?} is no table for routes: give `main`, `none`, or a number that is not 0, 253 or 255")]
     Table(String),
 }
@@ -354,6 +388,10 @@ pub(super) fn usable_router_id(id: RouterId) -> bool {
     id.0 != [0; 8] && id.0 != [0xff; 8]
 }
 
+fn same_family(a: &IpNet, b: &IpNet) -> bool {
+    a.addr().is_ipv4() == b.addr().is_ipv4()
+}
+
 /// Whether a prefix means the same to every router.
 pub(super) fn routable(prefix: &IpNet) -> bool {
     match prefix.network() {
@@ -400,6 +438,32 @@ mod tests {
         assert!(with(|c| c.prefixes.push("fe80::/64".parse().unwrap())).contains("fe80::/64"));
         assert!(with(|c| c.prefixes.push("224.0.0.0/4".parse().unwrap())).contains("224.0.0.0/4"));
         assert!(with(|c| c.router_id = Some(RouterId([0; 8]))).contains("router-id"));
+    }
+
+    #[test]
+    fn a_source_prefix_goes_with_the_prefixes_of_its_family() {
+        let mut config = config();
+        config.prefixes = ["fd00::/48", "10.0.0.0/8", "::/0"]
+            .map(|p| p.parse().unwrap())
+            .into();
+        config.source_prefixes = vec!["2001:db8::1/32".parse().unwrap()];
+        assert_eq!(config.check(), Ok(()));
+        let announced: Vec<String> = config.originated().map(|route| route.to_string()).collect();
+        assert_eq!(
+            announced,
+            [
+                "fd00::/48 from 2001:db8::/32",
+                "10.0.0.0/8",
+                "::/0 from 2001:db8::/32"
+            ]
+        );
+        config.source_prefixes.push("fd00::/8".parse().unwrap());
+        assert!(config.check().unwrap_err().to_string().contains("another"));
+        config.source_prefixes = vec!["fe80::/64".parse().unwrap()];
+        assert!(config.check().unwrap_err().to_string().contains("fe80::/64"));
+        config.source_prefixes = vec!["fd00::/8".parse().unwrap()];
+        config.prefixes = vec!["10.0.0.0/8".parse().unwrap()];
+        assert!(config.check().unwrap_err().to_string().contains("-p"));
     }
 
     #[test]

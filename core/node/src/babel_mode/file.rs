@@ -116,6 +116,8 @@ struct File {
     state: Option<PathBuf>,
     #[serde(default)]
     prefixes: Vec<Text<OwnPrefix>>,
+    #[serde(default)]
+    source_prefixes: Vec<Text<OwnPrefix>>,
     hello_ms: Option<Spanned<Interval>>,
     update_ms: Option<Spanned<Interval>>,
     #[serde(default)]
@@ -413,6 +415,7 @@ impl File {
             sign_only: self.mac_sign_only,
         };
         config.prefixes = self.prefixes.into_iter().map(|p| p.0.0).collect();
+        config.source_prefixes = self.source_prefixes.into_iter().map(|p| p.0.0).collect();
         config.install = self.kernel.table.map_or(Install::MAIN, |t| t.0);
         config.kernel_metric = self.kernel.metric.unwrap_or(Config::DEFAULT_KERNEL_METRIC);
         if let Some(hello) = &self.hello_ms {

@@ -85,9 +85,7 @@ impl Mode {
             let now = Instant::now();
             (self.follower.last, self.follower.due) = (Some(now), Some(now + PERIOD));
         }
-        for prefix in &self.config.prefixes {
-            wanted.insert(prefix.trunc().into(), 0);
-        }
+        wanted.extend(self.config.originated().map(|route| (route, 0)));
         let now = self.clock.now();
         let gone: Vec<RouteKey> = self
             .announced
