@@ -7,7 +7,7 @@ CARGO := cargo
 DEMO_OUT ?= $(CARGO_TARGET_DIR)/demo
 
 # Tests that run the binary use the one that `cargo test` itself builds; without OSIER_BINARY each builds it anew.
-.PHONY: help demo test bench soak lint fmt build install-tools clean
+.PHONY: help demo test targets bench soak lint fmt build install-tools clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: install-tools ## a real mesh of 8 nodes that heals before your eyes (no ro
 
 test: install-tools ## every test: unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld and BIRD
 	OSIER_BINARY=$(CARGO_TARGET_DIR)/debug/osier $(CARGO) test --locked --workspace --no-fail-fast
+
+targets: ## type-check for Windows, run Windows' parts under wine (see docs/platforms.md); installs Debian's rustc-web
+	@tests/targets
 
 soak: install-tools ## long explorations: 10 million Babel events, simulations over many seeds, libFuzzer on every parser
 	tests/soak

@@ -1,6 +1,7 @@
 //! The server's side of the control API.
 
 use super::{
+    ServerError,
     listener::{self, Listener},
     types::{DownReply, ErrorReply, Event, EventLine, LogLine, ProbeRequest, TraceRequest},
 };
@@ -22,7 +23,6 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use std::{
     convert::Infallible,
-    io,
     net::Ipv6Addr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -38,22 +38,6 @@ const MAX_BODY: usize = 16 * 1024;
 const LINES: usize = 64;
 /// Open requests get this long to end once the node has stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    #[error("there is no group {0:?} on this system")]
-    NoGroup(String),
-    #[error("cannot look up the group {name:?}: {source}")]
-    GroupLookup { name: String, source: io::Error },
-    #[error("{} is in the way of the control socket: remove it, or choose another path with --control-socket", .0.display())]
-    InTheWay(PathBuf),
-    #[error("another program has the pipe {}: end it, or choose another name with --control-socket", .0.display())]
-    PipeTaken(PathBuf),
-    #[error(r"{} is not the name of a pipe: on Windows the control socket is a named pipe, \\.\pipe\NAME", .0.display())]
-    NoPipe(PathBuf),
-    #[error("cannot listen on the control socket {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-}
 
 /// What handlers need.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ use unix as native;
 use windows as native;
 
 #[cfg(windows)]
-pub(crate) use native::{access, wide};
+pub(crate) use native::access;
 pub use native::{
     access::{Group, is_privileged},
     signals::{Reload, Stop},

@@ -249,8 +249,10 @@ impl Descriptor {
     fn private_text(inherited: bool) -> io::Result<String> {
         let flags = if inherited { "OICI" } else { "" };
         let own = own_user()?.text()?;
+        // Said, not left to the system's default: clients look at it.
+        let owner = if is_privileged() { "BA" } else { own.as_str() };
         Ok(format!(
-            "D:P(A;{flags};FA;;;SY)(A;{flags};FA;;;BA)(A;{flags};FA;;;{own})"
+            "O:{owner}D:P(A;{flags};FA;;;SY)(A;{flags};FA;;;BA)(A;{flags};FA;;;{own})"
         ))
     }
 

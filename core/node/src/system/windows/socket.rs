@@ -11,7 +11,7 @@ use std::{
 };
 use windows_sys::Win32::Networking::WinSock::{
     FD_READ, IP_DONTFRAGMENT, IPPROTO_IP, IPPROTO_IPV6, IPV6_DONTFRAG, POLLWRNORM, SIO_UDP_CONNRESET, SOCKET,
-    SOCKET_ERROR, WSAEventSelect, WSAGetLastError, WSAIoctl, WSAPOLLFD, WSAPoll, setsockopt,
+    SOCKET_ERROR, WSAEVENT, WSAEventSelect, WSAGetLastError, WSAIoctl, WSAPOLLFD, WSAPoll, setsockopt,
 };
 
 /// Tells when a socket has something to read.
@@ -23,8 +23,10 @@ pub(crate) struct SocketWatch {
 impl SocketWatch {
     pub(crate) fn new(socket: &UdpSocket) -> io::Result<Self> {
         let event = new_event(Reset::WhenSeen)?;
+        // Winsock's name for the same handle.
+        let handle = event.as_raw_handle() as WSAEVENT;
         // SAFETY: socket and event are open. The system keeps its own reference to the event.
-        check(unsafe { WSAEventSelect(raw(socket), event.as_raw_handle(), FD_READ as i32) })?;
+        check(unsafe { WSAEventSelect(raw(socket), handle, FD_READ as i32) })?;
         ignore_refusals(socket);
         Ok(Self { event })
     }
