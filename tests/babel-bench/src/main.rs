@@ -4,18 +4,21 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use comfy_table::{Table, presets};
+use osier_babel_bench::daemons::{Contest, Daemon, Phase};
 use osier_babel_bench::engine::{Cost, Engine};
 use osier_babel_bench::feed::{Feed, Version};
 use osier_babel_bench::memory::{self, Counting};
 use osier_babel_bench::mesh::{Mesh, Plan};
 use osier_babel_bench::process;
+use osier_lab::Lab;
 use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 #[derive(Debug, Parser)]
-#[command(about = "Measures how far Osier's Babel scales.")]
+#[command(about = "Measures how far Osier's Babel scales, beside babeld and BIRD fed the same packets.")]
 struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -25,6 +28,14 @@ struct Arguments {
 enum What {
     /// One speaker in this process, without sockets
     Engine(Size),
+    /// `osier babel`, babeld and BIRD in namespaces, fed the same packets
+    Daemons {
+        #[command(flatten)]
+        size: Size,
+        /// Give up on a phase of a daemon after this many seconds, and print how far it came
+        #[arg(long, default_value_t = 180)]
+        patience: u64,
+    },
     /// A network of speakers in virtual time, until every node reaches every other by shortest paths
     Mesh {
         #[arg(long, default_value_t = 1000)]
@@ -55,6 +66,7 @@ struct Size {
 fn main() -> Result<()> {
     match Arguments::parse().what {
         What::Engine(size) => engine(size),
+        What::Daemons { size, patience } => daemons(size, Duration::from_secs(patience)),
         What::Mesh {
             nodes,
             degree,
@@ -101,6 +113,83 @@ fn engine(size: Size) -> Result<()> {
         "  memory   {:.1} heap octets per route",
         engine.octets_per_route()
     );
+    Ok(())
+}
+
+/// One row per daemon: phases are run in turn, so that all meet the same noise.
+fn daemons(size: Size, patience: Duration) -> Result<()> {
+    osier_lab::enter();
+    let feed = Feed {
+        prefixes: size.prefixes,
+        neighbours: size.neighbours,
+    };
+    println!(
+        "{} prefixes from each of {} neighbours: {} routes; CPU with system time",
+        feed.prefixes,
+        feed.neighbours,
+        feed.routes()
+    );
+    let lab = Lab::new("babel-bench")?;
+    let mut contests = Vec::new();
+    for daemon in Daemon::ALL {
+        contests.push(Contest::start(&lab, daemon, feed, patience)?);
+    }
+    let mut rows: Vec<Vec<String>> = contests
+        .iter()
+        .map(|contest| vec![format!("{} ({})", contest.daemon.name(), contest.daemon.setup())])
+        .collect();
+    let whole = |phase: &Phase| phase.updates == feed.routes();
+    let cell = |phase: &Phase| {
+        let note = if whole(phase) {
+            String::new()
+        } else {
+            format!(" after {} of {} updates", phase.updates, feed.routes())
+        };
+        format!("{:.3}{note}", phase.micros_per_update())
+    };
+    let mut all_loaded = Vec::new();
+    for (contest, row) in contests.iter_mut().zip(&mut rows) {
+        let phase = contest.dump(Version::First)?;
+        row.push(cell(&phase));
+        row.push(format!("{:.0}", contest.octets_per_route(phase.updates)?));
+        all_loaded.push(whole(&phase));
+    }
+    let mut refreshes = vec![Vec::new(); contests.len()];
+    for _ in 0..size.refreshes {
+        for (contest, measured) in contests.iter_mut().zip(&mut refreshes) {
+            measured.push(contest.dump(Version::First)?);
+        }
+    }
+    for (row, measured) in rows.iter_mut().zip(&mut refreshes) {
+        measured.sort_by(|a, b| a.micros_per_update().total_cmp(&b.micros_per_update()));
+        row.push(measured.get(measured.len() / 2).map_or("-".into(), cell));
+    }
+    for ((contest, row), loaded) in contests.iter_mut().zip(&mut rows).zip(all_loaded) {
+        row.push(cell(&contest.dump(Version::Second)?));
+        row.push(format!("{:.0}", contest.octets_per_route(feed.routes())?));
+        row.push(format!("{}", contest.pss()? / 1_000_000));
+        row.push(match contest.count(&lab) {
+            Some(count) => count.to_string(),
+            None if loaded => "all updates read".into(),
+            None => "-".into(),
+        });
+    }
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header([
+        "daemon",
+        "load: µs CPU per update",
+        "octets per route",
+        "unchanged refresh: µs",
+        "everything changes: µs",
+        "octets per route",
+        "PSS in MB",
+        "routes held",
+    ]);
+    for row in rows {
+        table.add_row(row);
+    }
+    println!("{table}");
     Ok(())
 }
 
