@@ -101,7 +101,10 @@ mod tests {
 
     /// A neighbour whose Hellos `pattern` were heard ('1') or lost.
     fn neighbour(pattern: &str) -> Neighbour {
-        let mut neighbour = Neighbour::new(Instant::ZERO);
+        let mut neighbour = Neighbour::new(
+            (crate::InterfaceId(1), core::net::Ipv6Addr::LOCALHOST),
+            Instant::ZERO,
+        );
         for (seqno, heard) in (0..).zip(pattern.chars()) {
             if heard == '1' {
                 let second = Duration::from_secs(1);

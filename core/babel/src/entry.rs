@@ -1,7 +1,7 @@
 //! All about one prefix in one place: whether it is ours, the routes we were given, what was announced, what
 //! was asked. A received update touches one [`Entry`] and nothing else.
 
-use crate::map::Map;
+use crate::map::{Map, Routes};
 use crate::seqno::Seqno;
 use crate::source::Source;
 use crate::{Duration, Forwarding, INFINITY, Instant, InterfaceId, IpNet, RouteKey, RouterId, Target};
@@ -174,7 +174,7 @@ pub(crate) struct Told {
 pub(crate) struct Entry {
     /// Our metric, when we originate the prefix.
     pub(crate) own: Option<u16>,
-    pub(crate) routes: Map<NeighbourKey, Route>,
+    pub(crate) routes: Routes,
     pub(crate) sources: Map<RouterId, Source>,
     pub(crate) requests: BTreeMap<RouterId, Request>,
     pub(crate) selected: Selection,
@@ -190,7 +190,7 @@ impl Entry {
     pub(crate) fn new() -> Self {
         Self {
             own: None,
-            routes: Map::new(),
+            routes: Routes::new(),
             sources: Map::new(),
             requests: BTreeMap::new(),
             selected: Selection::Nothing,

@@ -1,6 +1,10 @@
 //! Small ordered maps: a sorted vector, grown by little. A prefix has a route per neighbour and a source or
 //! two; a tree would waste most of each node on that, times the number of prefixes.
 
+use crate::entry::{NeighbourKey, Route};
+use core::borrow::Borrow;
+use std::sync::Arc;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Map<K, V>(Vec<(K, V)>);
 
@@ -17,16 +21,25 @@ impl<K: Ord, V> Map<K, V> {
         self.0.is_empty()
     }
 
-    fn find(&self, key: &K) -> Result<usize, usize> {
-        self.0.binary_search_by(|(k, _)| k.cmp(key))
+    fn find<Q: Ord>(&self, key: &Q) -> Result<usize, usize>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.binary_search_by(|(k, _)| k.borrow().cmp(key))
     }
 
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get<Q: Ord>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         let at = self.find(key).ok()?;
         self.0.get(at).map(|(_, value)| value)
     }
 
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(crate) fn get_mut<Q: Ord>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
         let at = self.find(key).ok()?;
         self.0.get_mut(at).map(|(_, value)| value)
     }
@@ -46,7 +59,10 @@ impl<K: Ord, V> Map<K, V> {
         }
     }
 
-    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn remove<Q: Ord>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         let at = self.find(key).ok()?;
         let (_, value) = self.0.remove(at);
         if self.0.is_empty() {
@@ -83,6 +99,7 @@ impl<K: Ord, V> Map<K, V> {
     }
 }
 
+#[cfg(test)]
 impl<K: Ord, V> FromIterator<(K, V)> for Map<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
         let mut map = Self::new();
@@ -93,16 +110,76 @@ impl<K: Ord, V> FromIterator<(K, V)> for Map<K, V> {
     }
 }
 
-impl<K: Ord, V> core::ops::Index<&K> for Map<K, V> {
-    type Output = V;
+/// The routes of one prefix, by neighbour. All routes of a neighbour share its key, which is larger than the
+/// pointer to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Routes(Map<Arc<NeighbourKey>, Route>);
 
-    /// # Panics
-    /// When there is no such key.
-    fn index(&self, key: &K) -> &V {
-        match self.find(key) {
-            Ok(at) => &self.0[at].1,
-            Err(_) => panic!("no such key"),
+impl Routes {
+    pub(crate) const fn new() -> Self {
+        Self(Map::new())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn get(&self, from: &NeighbourKey) -> Option<&Route> {
+        self.0.get(from)
+    }
+
+    pub(crate) fn get_mut(&mut self, from: &NeighbourKey) -> Option<&mut Route> {
+        self.0.get_mut(from)
+    }
+
+    /// The route of a neighbour, sought first where its route of another prefix was: mostly all neighbours
+    /// announce the same prefixes. `place` is where it is now.
+    pub(crate) fn get_mut_near(&mut self, from: &Arc<NeighbourKey>, place: &mut usize) -> Option<&mut Route> {
+        let rows = &self.0.0;
+        if rows.get(*place).is_none_or(|(key, _)| !Arc::ptr_eq(key, from)) {
+            *place = self.0.find(&**from).ok()?;
         }
+        self.0.0.get_mut(*place).map(|(_, route)| route)
+    }
+
+    pub(crate) fn insert(&mut self, from: &Arc<NeighbourKey>, route: Route) {
+        self.0.insert(from.clone(), route);
+    }
+
+    pub(crate) fn remove(&mut self, from: &NeighbourKey) {
+        self.0.remove(from);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&NeighbourKey, &Route)> {
+        self.0.iter().map(|(key, route)| (&**key, route))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&NeighbourKey, &mut Route)> {
+        self.0.iter_mut().map(|(key, route)| (&**key, route))
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &NeighbourKey> {
+        self.0.keys().map(|key| &**key)
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Route> {
+        self.0.values()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Route> {
+        self.0.values_mut()
+    }
+}
+
+#[cfg(test)]
+impl FromIterator<(NeighbourKey, Route)> for Routes {
+    fn from_iter<I: IntoIterator<Item = (NeighbourKey, Route)>>(pairs: I) -> Self {
+        Self(
+            pairs
+                .into_iter()
+                .map(|(key, route)| (Arc::new(key), route))
+                .collect(),
+        )
     }
 }
 

@@ -1,7 +1,8 @@
 //! What we know of one neighbour on one interface: Hellos heard, costs told, routes given
 //! (RFC 8966 sections 3.2.4 and 3.4, appendix A.1).
 
-use crate::{Duration, INFINITY, Instant, rtt::Rtt, seqno::Seqno, table::SlotSet};
+use crate::{Duration, INFINITY, Instant, entry::NeighbourKey, rtt::Rtt, seqno::Seqno, table::SlotSet};
+use std::sync::Arc;
 
 /// A jump of the Hello seqno further than this means that the neighbour started afresh (A.1).
 const MAX_JUMP: i16 = 16;
@@ -121,6 +122,10 @@ pub(crate) struct Neighbour {
     created: Instant,
     /// The entries that hold a route of its.
     pub(crate) routes: SlotSet,
+    /// Shared by its routes.
+    pub(crate) key: Arc<NeighbourKey>,
+    /// Where its route stood among those of the last prefix.
+    pub(crate) place: usize,
     /// When it last got our full table.
     pub(crate) last_dump: Option<Instant>,
     /// Updates in a row that it never acknowledged, however often sent.
@@ -128,7 +133,7 @@ pub(crate) struct Neighbour {
 }
 
 impl Neighbour {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(key: NeighbourKey, now: Instant) -> Self {
         Self {
             multicast: HelloHistory::default(),
             unicast: HelloHistory::default(),
@@ -141,6 +146,8 @@ impl Neighbour {
             last_heard: None,
             created: now,
             routes: SlotSet::default(),
+            key: Arc::new(key),
+            place: 0,
             last_dump: None,
             unheard: 0,
         }
@@ -275,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_told_cost_is_forgotten_after_three_and_a_half_intervals() {
-        let mut neighbour = Neighbour::new(at(0));
+        let mut neighbour = Neighbour::new((crate::InterfaceId(1), core::net::Ipv6Addr::LOCALHOST), at(0));
         hear(&mut neighbour.multicast, 1, 0);
         neighbour.ihu(96, SECOND, at(0));
         assert!(neighbour.expire(at(3499)));
@@ -286,11 +293,11 @@ mod tests {
 
     #[test]
     fn a_neighbour_without_hellos_is_forgotten() {
-        let mut heard = Neighbour::new(at(0));
+        let mut heard = Neighbour::new((crate::InterfaceId(1), core::net::Ipv6Addr::LOCALHOST), at(0));
         hear(&mut heard.multicast, 1, 0);
         assert!(heard.expire(at(10_000)));
         assert!(!heard.expire(at(17_000)));
-        let mut never = Neighbour::new(at(0));
+        let mut never = Neighbour::new((crate::InterfaceId(1), core::net::Ipv6Addr::LOCALHOST), at(0));
         assert!(never.expire(at(29_999)));
         assert!(!never.expire(at(30_000)));
     }

@@ -4,7 +4,7 @@
 //! while it waits is sent once, as it is then. Each queue has one due time, which urgent things bring forward;
 //! all that is in it then shares packets (RFC 8966 section 3.1 asks for aggregation and jitter).
 
-use crate::{Duration, Instant, RouterId, entry::Key, seqno::Seqno};
+use crate::{Duration, Instant, RouterId, entry::Key, seqno::Seqno, table::Slot};
 use core::net::Ipv6Addr;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +30,8 @@ pub(crate) const MAX_WAITING: usize = 1024;
 /// How far a full table has been sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dump {
-    /// The last prefix sent.
-    pub(crate) after: Option<Key>,
+    /// The next to look at.
+    pub(crate) next: Slot,
     pub(crate) reliable: bool,
 }
 

@@ -93,7 +93,7 @@ mod tests {
     }
 
     fn use_route(entry: &mut Entry, n: u32) {
-        let route = &entry.routes[&neighbour(n)];
+        let route = entry.routes.get(&neighbour(n)).unwrap();
         entry.selected = Selection::Via {
             neighbour: neighbour(n),
             router_id: route.router_id,

@@ -198,8 +198,7 @@ impl Speaker {
     /// The owner found out what it can forward by: routes are selected anew where that matters.
     pub fn set_forwarding(&mut self, forwarding: Forwarding, now: Instant) {
         self.config.forwarding = forwarding;
-        let keys: Vec<Key> = self.table.keys().copied().collect();
-        for key in keys {
+        for key in self.table.keys() {
             let mut changed = false;
             for route in self
                 .table
@@ -218,8 +217,7 @@ impl Speaker {
 
     /// Puts every stored route to the authority again, e.g. after a revocation.
     pub fn reauthorise(&mut self, authority: &mut dyn Authority, now: Instant) {
-        let keys: Vec<Key> = self.table.keys().copied().collect();
-        for key in keys {
+        for key in self.table.keys() {
             self.reauthorise_entry(key, authority, now);
         }
     }
@@ -232,8 +230,7 @@ impl Speaker {
         }
         self.filters = filters;
         self.reauthorise(authority, now);
-        let keys: Vec<Key> = self.table.keys().copied().collect();
-        for key in keys {
+        for key in self.table.keys() {
             self.trigger(key, now);
         }
     }

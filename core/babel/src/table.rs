@@ -1,4 +1,4 @@
-//! All prefixes: found by a hash, listed in order, and woken when something about one is due.
+//! All prefixes: found by a hash, walked by number, and woken when something about one is due.
 //!
 //! An [`Entry`] has a [`Slot`], a number that it keeps while it lives; sets of prefixes and alarms name slots,
 //! which are small. The hash depends on a seed of the owner's, so that nobody can choose prefixes which
@@ -6,13 +6,16 @@
 
 use crate::entry::{Entry, Key};
 use crate::{Instant, IpNet};
-use core::ops::Bound;
 use hashbrown::HashTable;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Where an entry is, until it is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Slot(u32);
+
+impl Slot {
+    pub(crate) const FIRST: Self = Self(0);
+}
 
 /// What of an entry needs a look. The order breaks ties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +43,6 @@ pub(crate) struct Table {
     index: HashTable<u32>,
     places: Vec<Place>,
     free: Vec<u32>,
-    order: BTreeMap<Key, u32>,
     alarms: BTreeSet<(Instant, Alarm, u32)>,
 }
 
@@ -51,7 +53,6 @@ impl Table {
             index: HashTable::new(),
             places: Vec::new(),
             free: Vec::new(),
-            order: BTreeMap::new(),
             alarms: BTreeSet::new(),
         }
     }
@@ -111,7 +112,6 @@ impl Table {
         self.index.insert_unique(hasher.hash(&key), number, |&other| {
             hasher.hash(&places[other as usize].key)
         });
-        self.order.insert(key, number);
         Slot(number)
     }
 
@@ -129,7 +129,6 @@ impl Table {
         for alarm in [Alarm::Expiry, Alarm::Request] {
             self.disarm(number, alarm);
         }
-        self.order.remove(key);
         if let Ok(found) = self
             .index
             .find_entry(self.hasher.hash(key), |&place| place == number)
@@ -142,21 +141,28 @@ impl Table {
         }
     }
 
-    /// In order.
+    /// In order, which it takes time to find.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key, &Entry)> {
-        self.after(None)
+        let mut all: Vec<_> = self
+            .from(Slot::FIRST)
+            .map(|(_, key, entry)| (key, entry))
+            .collect();
+        all.sort_unstable_by_key(|(key, _)| **key);
+        all.into_iter()
     }
 
-    /// In order, from the first prefix after `key`.
-    pub(crate) fn after(&self, key: Option<Key>) -> impl Iterator<Item = (&Key, &Entry)> {
-        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
-        self.order
-            .range((from, Bound::Unbounded))
-            .filter_map(|(key, number)| Some((key, self.at(Slot(*number))?)))
+    /// In order.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.from(Slot::FIRST).map(|(_, key, _)| *key).collect();
+        keys.sort_unstable();
+        keys
     }
 
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.order.keys()
+    /// From a slot on, in the order of slots: a walk that can be interrupted. It misses what is added
+    /// meanwhile in a slot that it has passed.
+    pub(crate) fn from(&self, first: Slot) -> impl Iterator<Item = (Slot, &Key, &Entry)> {
+        let places = self.places.iter().zip(0u32..).skip(first.0 as usize);
+        places.filter_map(|(place, number)| Some((Slot(number), &place.key, place.entry.as_ref()?)))
     }
 
     /// In the order of slots.
@@ -341,9 +347,12 @@ mod tests {
         }
         assert_eq!(table.len(), 666);
         assert!((0..1000).all(|n| table.get(&key(n)).is_some_and(|e| e.own == Some(n)) == (n % 3 != 0)));
-        let listed: Vec<Key> = table.after(Some(key(500))).map(|(key, _)| *key).collect();
-        let expected: Vec<Key> = (501..1000).filter(|n| n % 3 != 0).map(key).collect();
-        assert_eq!(listed, expected);
+        let expected: Vec<Key> = (0..1000).filter(|n| n % 3 != 0).map(key).collect();
+        assert_eq!(table.keys(), expected);
+        assert!(table.iter().map(|(key, _)| *key).eq(expected));
+        let middle = table.slot(&key(500)).unwrap();
+        let rest: Vec<Key> = table.from(middle).map(|(_, key, _)| *key).collect();
+        assert_eq!((rest.first(), rest.len()), (Some(&key(500)), 334));
     }
 
     #[test]

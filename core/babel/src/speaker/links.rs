@@ -81,7 +81,9 @@ impl Speaker {
                 self.counters.limit_drops += 1;
                 return false;
             }
-            interface.neighbours.insert(address, Neighbour::new(now));
+            interface
+                .neighbours
+                .insert(address, Neighbour::new((id, address), now));
             self.arm_neighbour(id, address);
         }
         true

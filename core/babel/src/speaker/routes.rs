@@ -131,7 +131,7 @@ impl Speaker {
         let feasible = Source::admits(source, offer.seqno, offer.reference);
         self.counters.unfeasible_updates += u64::from(!feasible);
         let is_selected = matches!(&entry.selected, Selection::Via { neighbour, .. } if *neighbour == from);
-        match entry.routes.get_mut(&from) {
+        match entry.routes.get_mut_near(&neighbour.key, &mut neighbour.place) {
             Some(route) if route.says(offer) => {
                 // The usual refresh: nothing but time changes.
                 route.refresh(offer.hold, now);
@@ -160,7 +160,7 @@ impl Speaker {
                     reminders: 0,
                 };
                 route.set_cost(cost);
-                entry.routes.insert(from, route);
+                entry.routes.insert(&neighbour.key, route);
             }
         }
         self.reselect(key, now);

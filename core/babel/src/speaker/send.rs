@@ -12,7 +12,7 @@ use crate::output::{
 };
 use crate::seqno::Seqno;
 use crate::source::Source;
-use crate::table::Alarm;
+use crate::table::{Alarm, Slot};
 use crate::timer::Timer;
 use crate::wire::{self, Builder, Centis};
 use crate::{Duration, INFINITY, Instant, InterfaceConfig, InterfaceId, IpNet, RouteKey, RouterId};
@@ -120,7 +120,7 @@ impl Speaker {
         for id in interfaces {
             self.enqueue(id, None, at, |queue| {
                 queue.dump = Some(Dump {
-                    after: None,
+                    next: Slot::FIRST,
                     reliable: true,
                 })
             });
@@ -140,7 +140,7 @@ impl Speaker {
         neighbour.last_dump = Some(now);
         self.enqueue(id, Some(address), at, |queue| {
             queue.dump = Some(Dump {
-                after: None,
+                next: Slot::FIRST,
                 reliable: true,
             })
         });
@@ -159,7 +159,7 @@ impl Speaker {
             self.enqueue(id, None, now, |queue| {
                 // With one neighbour an acknowledgment costs nothing and keeps routes alive on lossy links.
                 queue.dump.get_or_insert(Dump {
-                    after: None,
+                    next: Slot::FIRST,
                     reliable: point_to_point,
                 });
             });
@@ -409,21 +409,16 @@ impl Speaker {
                 key,
             ));
         }
-        if let Some(Dump { after, reliable }) = queue.dump {
-            let mut rest = self.table.after(after);
-            let mut last = None;
-            for (key, entry) in rest.by_ref().take(DUMP_PORTION.saturating_sub(portion.len())) {
-                last = Some(*key);
+        if let Some(Dump { next, reliable }) = queue.dump {
+            let mut rest = self.table.from(next);
+            for (_, key, entry) in rest.by_ref().take(DUMP_PORTION.saturating_sub(portion.len())) {
                 let announcement = self.announcement(key, entry, id, config);
                 // A prefix on hold is retracted again: somebody may have missed it.
                 if announcement.is_some() || matches!(entry.selected, Selection::Held { .. }) {
                     portion.push((announcement, *key));
                 }
             }
-            queue.dump = rest.next().map(|_| Dump {
-                after: last.or(after),
-                reliable,
-            });
+            queue.dump = rest.next().map(|(next, ..)| Dump { next, reliable });
         }
         // Retractions need no router-id of their own; then one Router-Id TLV serves all prefixes of an origin.
         portion.sort_unstable_by_key(|(announcement, key)| (announcement.map(|a| a.router_id), *key));
@@ -512,7 +507,7 @@ impl Speaker {
                     neighbour.unheard += 1;
                     self.enqueue(id, Some(address), now + pause, |queue| {
                         queue.dump = Some(Dump {
-                            after: None,
+                            next: Slot::FIRST,
                             reliable: true,
                         });
                     });
