@@ -32,7 +32,7 @@ soak: install-tools ## long explorations: 10 million Babel events, simulations o
 	tests/soak
 
 bench: install-tools ## time and memory figures of this machine, as ratios
-	$(CARGO) build --locked --release -p osier-cli -p osier-e2e -p osier-sim
+	$(CARGO) build --locked --release -p osier-cli -p osier-e2e -p osier-sim -p osier-babel-bench
 	tests/bench
 
 lint: ## formatting, clippy without warnings, architecture rules; cargo-deny where it is installed
