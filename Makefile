@@ -22,7 +22,7 @@ demo: install-tools ## a real mesh of 8 nodes that heals before your eyes (no ro
 	$(CARGO) build --locked -p osier-cli -p osier-e2e
 	@$(CARGO_TARGET_DIR)/debug/osier-demo --out $(DEMO_OUT)
 
-test: install-tools ## every test: unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld and BIRD
+test: install-tools ## every test: unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld, BIRD and FRR
 	OSIER_BINARY=$(CARGO_TARGET_DIR)/debug/osier $(CARGO) test --locked --workspace --no-fail-fast
 
 targets: ## type-check for Windows, run Windows' parts under wine (see docs/platforms.md); installs Debian's rustc-web

@@ -47,14 +47,14 @@ impl Frr {
     fn open_ears(&self, router: &Router, interfaces: &[String]) -> Result<()> {
         for interface in interfaces {
             wait_until(SOON, &format!("FRR listens on {interface}"), || {
-                if in_group(router, interface) {
+                if in_group(router, interface) && runs_on(router, interface) {
                     return true;
                 }
                 for statement in [format!("no network {interface}"), format!("network {interface}")] {
                     // It may not answer yet; then it is asked again.
                     let _ = vtysh(router, &["configure terminal", "router babel", &statement]);
                 }
-                in_group(router, interface)
+                in_group(router, interface) && runs_on(router, interface)
             })?;
         }
         Ok(())
@@ -133,6 +133,12 @@ fn vtysh(router: &Router, lines: &[&str]) -> Result<String> {
     }
     let output = command.output().map_err(|e| Error::new(e.to_string()))?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether FRR says that it speaks on the interface.
+fn runs_on(router: &Router, interface: &str) -> bool {
+    vtysh(router, &[&format!("show babel interface {interface}")])
+        .is_ok_and(|text| text.contains("Babel protocol is running"))
 }
 
 /// Whether somebody has joined ff02::1:6 on the interface.

@@ -20,6 +20,37 @@ fn signed() -> Settings {
     }
 }
 
+/// All at a time, because they mostly wait.
+const SCENARIOS: [fn() -> Result<()>; 8] = [
+    a_line_of_all_four,
+    a_line_with_osier_at_the_ends,
+    a_diamond_of_all_four,
+    a_diamond_with_osier_on_both_ways,
+    a_ring_of_five,
+    a_signed_line,
+    a_signed_diamond,
+    a_signed_ring_of_five,
+];
+
+#[test]
+fn all_daemons_count_alike_and_what_fails_is_routed_around() {
+    osier_lab::enter();
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let running = SCENARIOS.map(|scenario| scope.spawn(scenario));
+        running
+            .into_iter()
+            .filter_map(|scenario| {
+                scenario
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                    .err()
+            })
+            .map(|error| error.to_string())
+            .collect()
+    });
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
 fn network(
     name: &str,
     kinds: &[Kind],
@@ -76,42 +107,34 @@ fn ring(name: &str, kinds: [Kind; 5], settings: &Settings) -> Result<()> {
     })
 }
 
-#[test]
 fn a_line_of_all_four() -> Result<()> {
     line("line4", [Babeld, Osier, Bird, Frr], &Settings::default())
 }
 
-#[test]
 fn a_line_with_osier_at_the_ends() -> Result<()> {
     line("line-ends", [Osier, Frr, Babeld, Osier], &Settings::default())
 }
 
-#[test]
 fn a_diamond_of_all_four() -> Result<()> {
     diamond("diamond4", [Osier, Babeld, Frr, Bird], &Settings::default())
 }
 
-#[test]
 fn a_diamond_with_osier_on_both_ways() -> Result<()> {
     diamond("diamond-ways", [Babeld, Osier, Osier, Bird], &Settings::default())
 }
 
-#[test]
 fn a_ring_of_five() -> Result<()> {
     ring("ring5", [Osier, Babeld, Osier, Bird, Frr], &Settings::default())
 }
 
-#[test]
 fn a_signed_line() -> Result<()> {
     line("line-mac", [Babeld, Osier, Bird, Osier], &signed())
 }
 
-#[test]
 fn a_signed_diamond() -> Result<()> {
     diamond("diamond-mac", [Osier, Babeld, Bird, Osier], &signed())
 }
 
-#[test]
 fn a_signed_ring_of_five() -> Result<()> {
     ring("ring-mac", [Osier, Babeld, Osier, Bird, Osier], &signed())
 }

@@ -51,11 +51,7 @@ fn run_in(lab: &Lab, case: &Case, kind: Kind) -> Result<()> {
         rtt: case.rtt,
         ..Settings::default()
     };
-    let mut daemon = Daemon::start_with(kind, &router, &ends_ref, &settings)?;
-    wait_until(SOON, "the daemon speaks on every link", || {
-        let seen = probe.seen(0);
-        (0..case.links).all(|link| seen.iter().any(|packet| packet.link == link))
-    })?;
+    let mut daemon = started(kind, &router, &ends_ref, &settings, &probe)?;
     probe.begin()?;
     // What is sent before both sides have met each other's challenges is lost.
     wait_until(SOON, "the daemon believes its neighbours", || {
@@ -85,6 +81,32 @@ fn run_in(lab: &Lab, case: &Case, kind: Kind) -> Result<()> {
         return Err(Error::new("the daemon has ended"));
     }
     Ok(())
+}
+
+/// A daemon that speaks on every link. One that does not is started again, because that is not what cases are
+/// about: FRR sometimes stays silent on a busy machine.
+fn started(
+    kind: Kind,
+    router: &Router,
+    ends: &[&Router],
+    settings: &Settings,
+    probe: &Probe,
+) -> Result<Daemon> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mark = probe.mark();
+        let mut daemon = Daemon::start_with(kind, router, ends, settings)?;
+        let speaks = wait_until(SOON, "the daemon speaks on every link", || {
+            let seen = probe.seen(mark);
+            (0..ends.len()).all(|link| seen.iter().any(|packet| packet.link == link))
+        });
+        match speaks {
+            Ok(_) => return Ok(daemon),
+            Err(error) if tries == 3 || kind == Kind::Osier => return Err(error),
+            Err(_) => daemon.kill(),
+        }
+    }
 }
 
 impl Run<'_> {
