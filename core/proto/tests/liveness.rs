@@ -71,7 +71,7 @@ fn a_link_that_loses_a_third_of_its_packets_is_not_taken_for_dead() {
             .sum::<u64>();
     }
     println!("{believed} false deaths in 4 times 16 minutes at 30 % loss each way");
-    assert!(believed <= 2, "{believed} false deaths");
+    assert!(believed <= 3, "{believed} false deaths");
 }
 
 #[test]
@@ -93,19 +93,22 @@ fn a_far_neighbour_is_not_taken_for_dead_but_its_death_is_noticed() {
             [0; 3],
             "{latency} ms"
         );
-        // Farther away than this all costs are at their limit, and Babel has to ask for a new seqno.
-        if latency > 150 {
-            continue;
+        for _ in 0..60 {
+            net.ping(0, 1);
+            net.run(PING);
         }
-        net.ping_for(0, 1, PING, secs(3));
         net.cut(0, 1);
         let cut = net.now;
-        let lost = net.ping_for(0, 1, PING, secs(10));
-        let outage = lost.last().expect("some are lost").saturating_since(cut);
-        println!("{latency} ms one way: outage {outage:?}");
+        while [0, 1].iter().any(|host| deaths(&mut net, *host) == 0) {
+            net.ping(0, 1);
+            net.run(PING);
+            assert!(net.now < cut + secs(20), "{latency} ms: not noticed");
+        }
+        let noticed = net.now.saturating_since(cut);
+        println!("{latency} ms one way: both ends knew after {noticed:?}");
         assert!(
-            outage <= secs(1) + millis(latency) * 9,
-            "{latency} ms: {outage:?}"
+            noticed <= secs(1) + millis(latency) * 8,
+            "{latency} ms: {noticed:?}"
         );
     }
 }

@@ -14,6 +14,8 @@ pub const BATCH: usize = 24;
 pub const PACE: Duration = Duration::from_millis(50);
 /// How long the first of several bundles waits for others.
 pub const GATHER: Duration = Duration::from_millis(20);
+/// News of others waits up to this much longer, at random: what a neighbour tells us meanwhile it need not hear.
+pub const LINGER: Duration = Duration::from_millis(160);
 /// Origins without a certificate that routes wait for.
 const WAITING: usize = 4096;
 /// Routes remembered per such origin.
@@ -25,19 +27,34 @@ const LONGEST_REPEAT: Duration = Duration::from_secs(8);
 const CERTIFICATE_REQUESTS: u32 = 10;
 const ROUTE_REQUESTS: u32 = 5;
 
-/// Bundles to be told to one neighbour; bounded by the directory.
+/// What is to be told to one neighbour; bounded by the directory.
 #[derive(Debug, Default)]
 pub struct Outbox {
     pending: BTreeSet<NodeId>,
+    news: BTreeSet<NodeId>,
 }
 
 impl Outbox {
+    /// The whole bundle: it is our own, or the neighbour asked for it.
     pub fn push(&mut self, node: NodeId) {
         self.pending.insert(node);
+        self.news.remove(&node);
+    }
+
+    /// Only that there is a new one: somebody else may have told, and then it is not asked for.
+    pub fn push_news(&mut self, node: NodeId) {
+        if !self.pending.contains(&node) {
+            self.news.insert(node);
+        }
+    }
+
+    /// The neighbour knows it already.
+    pub fn forget(&mut self, node: &NodeId) {
+        self.news.remove(node);
     }
 
     pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && self.news.is_empty()
     }
 
     pub fn take(&mut self, count: usize) -> Vec<NodeId> {
@@ -48,6 +65,10 @@ impl Outbox {
             taken.push(node);
         }
         taken
+    }
+
+    pub fn take_news(&mut self) -> BTreeSet<NodeId> {
+        core::mem::take(&mut self.news)
     }
 }
 

@@ -10,8 +10,8 @@ const ONE: u32 = 1000;
 const UNKNOWN: u32 = 800;
 const BEST: u32 = 960;
 const WORST: u32 = 250;
-/// A round of echoes that all get lost on a link that works: at most one in ten thousand, in millionths.
-const FALSE_DEATHS: u32 = 100;
+/// A round of echoes that all get lost on a link that works: at most one in thirty thousand, in millionths.
+const FALSE_DEATHS: u32 = 33;
 const FEWEST_ECHOES: u32 = 5;
 /// Packets of one direction that make a measurement.
 const SAMPLE: u64 = 16;
@@ -25,7 +25,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Both ends' counters at about the same time. A peer that lies makes us give it up sooner or later than
+    /// Both ends' counters around one Echo: ours of what was sent before it, the peer's when it answered, ours of
+    /// what was received by then. A peer that lies makes us give it up sooner or later than
     /// others, within [`BEST`] and [`WORST`].
     pub fn measure(&mut self, ours: LinkCounters, peers: LinkCounters) {
         let Some((our_base, peer_base)) = self.base else {
@@ -168,9 +169,9 @@ mod tests {
     #[test]
     fn the_worse_a_link_the_more_echoes_are_proof() {
         let needed = |smoothed| Delivery { base: None, smoothed }.echoes_needed();
-        assert_eq!([needed(None), needed(Some(1000)), needed(Some(0))], [6, 5, 32]);
-        // 30 % lost each way: 0.51 to the power of 14 is below 1 in 10,000.
-        assert_eq!(needed(Some(490)), 14);
+        assert_eq!([needed(None), needed(Some(1000)), needed(Some(0))], [7, 5, 36]);
+        // 30 % lost each way: 0.51 to the power of 16 is below 1 in 30,000.
+        assert_eq!(needed(Some(490)), 16);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Node {
             return;
         };
         let nonce = echo_nonce(tunnel, now);
-        tunnel.rtt.sent(nonce, now);
+        tunnel.rtt.sent(nonce, counters.sent, now);
         let echo = Message::Echo {
             nonce,
             sent_at: now.as_micros(),
@@ -86,7 +86,8 @@ impl Node {
         self.send_link(id, &echo, now);
     }
 
-    pub(super) fn take_echo_reply(&mut self, id: TunnelId, nonce: u64, now: Instant) {
+    pub(super) fn take_echo_reply(&mut self, id: TunnelId, nonce: u64, peers: LinkCounters, now: Instant) {
+        let received = self.link_counters(id).received;
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
@@ -99,12 +100,19 @@ impl Node {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
-        let Some(sample) = tunnel.rtt.answered(nonce, now) else {
+        let Some((sample, sent)) = tunnel.rtt.answered(nonce, now) else {
             return self.counters.count("echo-unknown");
         };
+        // What was on its way with the echo had arrived with it, or never will: both counts are of the same
+        // packets.
+        let ours = LinkCounters { sent, received };
+        tunnel.liveness.delivery.measure(ours, peers);
         tunnel.rtt.samples = tunnel.rtt.samples.saturating_add(1);
         if tunnel.rtt.samples <= DROPPED_SAMPLES {
-            return;
+            // The next one counts, and Babel had better know it before it talks of this link.
+            return self
+                .timers
+                .advance(Timer::Echo(id), now + Duration::from_millis(1));
         }
         let smoothed = tunnel.rtt.smoothed.map_or(sample, |old| (old * 3 + sample) / 4);
         tunnel.rtt.smoothed = Some(smoothed);
@@ -121,13 +129,6 @@ impl Node {
         if !tunnel.closing && is_much(tunnel.rtt.cost, cost) {
             tunnel.rtt.cost = cost;
             self.babel.set_rx_cost(interface(id), cost, now);
-        }
-    }
-
-    /// Both ends' counters, for how much the link loses.
-    pub(super) fn measure_delivery(&mut self, id: TunnelId, ours: LinkCounters, peers: LinkCounters) {
-        if let Some(tunnel) = self.tunnels.get_mut(&id) {
-            tunnel.liveness.delivery.measure(ours, peers);
         }
     }
 }

@@ -104,13 +104,8 @@ impl Node {
                 hash, revocations, ..
             } => self.take_digest(id, &hash, revocations, now),
             Message::Summary { entries, .. } => self.take_summary(id, &entries, now),
-            Message::Echo {
-                nonce,
-                sent_at,
-                counters: peers,
-            } => {
+            Message::Echo { nonce, sent_at, .. } => {
                 let counters = self.link_counters(id);
-                self.measure_delivery(id, counters, peers);
                 let reply = Message::EchoReply {
                     nonce,
                     sent_at,
@@ -119,8 +114,7 @@ impl Node {
                 self.send_link(id, &reply, now);
             }
             Message::EchoReply { nonce, counters, .. } => {
-                self.measure_delivery(id, self.link_counters(id), counters);
-                self.take_echo_reply(id, nonce, now);
+                self.take_echo_reply(id, nonce, counters, now);
             }
             Message::Silent(router_id) => self.heed_rumour(id, &router_id, now),
             Message::Unknown(_) => self.counters.count("link-unknown-message"),

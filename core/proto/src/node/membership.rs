@@ -1,6 +1,7 @@
 //! Who belongs: certificates, bundles of other members and how they spread, revocations, expiry.
 //!
-//! A newer bundle goes to every neighbour but the one it came from, once. What gets lost is found by comparing
+//! Our own newest bundle goes to every neighbour; of others' they are told that there is a newer one, once, and
+//! ask for it if nobody else was faster. What gets lost is found by comparing
 //! digests of the directories, at link-up and about every minute: two neighbours whose digests differ send each
 //! other summaries, and each asks for what it does not have.
 
@@ -13,7 +14,7 @@ use crate::{
     link::{ByeReason, MAX_REQUESTED, Message},
     mesh::{
         directory::Learnt,
-        gossip::{BATCH, GATHER, PACE},
+        gossip::{BATCH, GATHER, LINGER, PACE},
     },
     record::Bundle,
     revocation::RevocationList,
@@ -97,6 +98,9 @@ impl Node {
         let router_id = node.router_id();
         if !self.directory.is_news(&bundle) {
             self.asked.answered(&router_id);
+            if let Some(tunnel) = from.and_then(|id| self.tunnels.get_mut(&id)) {
+                tunnel.outbox.forget(&node);
+            }
             return false;
         }
         let same_certificate = self
@@ -218,13 +222,21 @@ impl Node {
         certificate.flags.relay && !record.is_some_and(|r| r.leaf)
     }
 
-    /// Queues a bundle for all neighbours but one.
+    /// All neighbours but one are to hear of a bundle: our own, or that there is a newer one of somebody else.
     pub(super) fn tell_neighbours(&mut self, node: NodeId, except: Option<TunnelId>, now: Instant) {
+        let is_own = node == self.id;
         for (id, tunnel) in &mut self.tunnels {
-            if tunnel.is_open() && Some(*id) != except && tunnel.peer() != Some(node) {
-                tunnel.outbox.push(node);
-                self.timers.advance(Timer::Gossip(*id), now + GATHER);
+            if !tunnel.is_open() || Some(*id) == except || tunnel.peer() == Some(node) {
+                continue;
             }
+            let mut wait = GATHER;
+            if is_own {
+                tunnel.outbox.push(node);
+            } else {
+                tunnel.outbox.push_news(node);
+                wait += LINGER * (self.random.draw() % 256) as u32 / 256;
+            }
+            self.timers.advance(Timer::Gossip(*id), now + wait);
         }
     }
 
@@ -246,6 +258,7 @@ impl Node {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
+        let news = tunnel.outbox.take_news();
         let nodes = tunnel.outbox.take(BATCH);
         if !tunnel.outbox.is_empty() {
             self.timers.set(Timer::Gossip(id), now + PACE);
@@ -255,7 +268,15 @@ impl Node {
             .filter_map(|node| self.directory.get(node))
             .map(|member| member.bundle.clone())
             .collect();
-        for message in Message::bundles(&bundles) {
+        let mut entries: Vec<_> = news
+            .iter()
+            .filter_map(|node| self.directory.get(node))
+            .map(|member| &member.bundle.record)
+            .map(|record| (record.node.router_id(), record.sequence))
+            .collect();
+        entries.sort_unstable();
+        let news = Message::summary(&entries);
+        for message in Message::bundles(&bundles).into_iter().chain(news) {
             self.send_link(id, &message, now);
         }
     }
@@ -313,10 +334,14 @@ impl Node {
     pub(super) fn take_summary(&mut self, id: TunnelId, entries: &[(RouterId, u64)], now: Instant) {
         let mut wanted = Vec::new();
         for (router_id, sequence) in entries {
-            let known = self
-                .directory
-                .by_router_id(router_id)
-                .map(|m| m.bundle.record.sequence);
+            let member = self.directory.by_router_id(router_id);
+            let known = member.map(|m| m.bundle.record.sequence);
+            if let Some(member) = member
+                && known <= Some(*sequence)
+                && let Some(tunnel) = self.tunnels.get_mut(&id)
+            {
+                tunnel.outbox.forget(&member.bundle.record.node);
+            }
             if known.is_none_or(|known| known < *sequence)
                 && *router_id != self.router_id
                 && self.asked.ask(*router_id, now)

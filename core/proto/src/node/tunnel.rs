@@ -118,8 +118,8 @@ pub(super) struct Rtt {
     pub(super) smoothed: Option<Duration>,
     /// What Babel was told last.
     pub(super) cost: u16,
-    /// Echoes on their way, newest last.
-    pending: VecDeque<(u64, Instant)>,
+    /// Echoes on their way, newest last: nonce, when, and our count of packets sent until then.
+    pending: VecDeque<(u64, Instant, u64)>,
 }
 
 /// Echoes remembered.
@@ -138,19 +138,20 @@ impl Default for Rtt {
 }
 
 impl Rtt {
-    pub(super) fn sent(&mut self, nonce: u64, now: Instant) {
+    pub(super) fn sent(&mut self, nonce: u64, packets: u64, now: Instant) {
         self.asked = self.asked.saturating_add(1);
         if self.pending.len() >= PENDING_ECHOES {
             self.pending.pop_front();
         }
-        self.pending.push_back((nonce, now));
+        self.pending.push_back((nonce, now, packets));
     }
 
     /// Each echo counts once, and its time is the one we remember: the peer cannot make itself nearer.
-    pub(super) fn answered(&mut self, nonce: u64, now: Instant) -> Option<Duration> {
-        let index = self.pending.iter().position(|(n, _)| *n == nonce)?;
-        let (_, sent) = self.pending.remove(index)?;
-        Some(now.saturating_since(sent))
+    /// With it comes our count of packets when it left.
+    pub(super) fn answered(&mut self, nonce: u64, now: Instant) -> Option<(Duration, u64)> {
+        let index = self.pending.iter().position(|(n, ..)| *n == nonce)?;
+        let (_, sent, packets) = self.pending.remove(index)?;
+        Some((now.saturating_since(sent), packets))
     }
 }
 

@@ -86,9 +86,7 @@ fn show(outcomes: &[Outcome], edges: usize, json: bool) -> Result<()> {
                     "p50_s": finite(o.percentile(0.5)),
                     "p95_s": finite(o.percentile(0.95)),
                     "max_s": finite(o.percentile(1.0)),
-                    "control_sent_octets_per_s": { "mean": o.sent.0, "most": o.sent.1 },
-                    "control_received_octets_per_s": { "mean": o.received.0, "most": o.received.1 },
-                    "seconds": o.seconds,
+                    "control_octets_per_s": { "calm": o.calm, "drill": o.drill },
                     "deaths": o.deaths,
                 })
             })
@@ -108,8 +106,8 @@ fn show(outcomes: &[Outcome], edges: usize, json: bool) -> Result<()> {
         "outage p50",
         "p95",
         "longest",
-        "control sent per node, B/s",
-        "received",
+        "control traffic sent per node, B/s: nobody dies",
+        "a death now and then",
     ]);
     for o in outcomes {
         let seconds = |part| format!("{:.2} s", o.percentile(part));
@@ -121,8 +119,8 @@ fn show(outcomes: &[Outcome], edges: usize, json: bool) -> Result<()> {
             seconds(0.5),
             seconds(0.95),
             seconds(1.0),
-            rate(o.sent),
-            rate(o.received),
+            rate(o.calm.sent),
+            rate(o.drill.sent),
         ]);
     }
     println!("{table}");

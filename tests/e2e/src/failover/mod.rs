@@ -25,6 +25,8 @@ use std::{
 pub const PING: Duration = Duration::from_millis(50);
 /// Pings run this long before a node dies, so that every link in use has been in use.
 const WARM_UP: Duration = Duration::from_secs(4);
+/// Control traffic is first measured while nothing dies, for this long.
+const CALM: Duration = Duration::from_secs(20);
 /// The longest way looked at; ways are much shorter.
 const MAX_HOPS: usize = 32;
 
@@ -67,10 +69,50 @@ pub struct Death {
 pub struct Outcome {
     pub name: &'static str,
     pub deaths: Vec<Death>,
-    /// Octets per second and node: mean and most, without pings.
+    /// While all pairs ping and nobody dies, and from the first death to the last return.
+    pub calm: Rates,
+    pub drill: Rates,
+}
+
+/// Octets per second and node that are not pings: mean and most.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Rates {
     pub sent: (f64, f64),
     pub received: (f64, f64),
     pub seconds: f64,
+}
+
+/// What the nodes had sent and received at some time.
+struct Mark {
+    at: Instant,
+    counts: Vec<(u64, u64)>,
+}
+
+impl Mark {
+    fn set(contender: &dyn Contender) -> Result<Self> {
+        let counts = contender.control()?;
+        Ok(Self {
+            at: Instant::now(),
+            counts,
+        })
+    }
+
+    fn until(&self, later: &Self) -> Rates {
+        let seconds = later.at.duration_since(self.at).as_secs_f64();
+        let rates = |of: fn(&(u64, u64)) -> u64| {
+            let both = later.counts.iter().zip(&self.counts);
+            let spent: Vec<f64> = both
+                .map(|(after, before)| of(after).saturating_sub(of(before)) as f64 / seconds)
+                .collect();
+            let mean = spent.iter().sum::<f64>() / spent.len().max(1) as f64;
+            (mean, spent.iter().copied().fold(0.0, f64::max))
+        };
+        Rates {
+            sent: rates(|c| c.0),
+            received: rates(|c| c.1),
+            seconds,
+        }
+    }
 }
 
 impl Outcome {
@@ -168,7 +210,11 @@ pub fn run(
             || all(&prober, &pairs, WARM_UP),
         )?;
         if begun.is_none() {
-            begun = Some((Instant::now(), contender.control()?));
+            let before = Mark::set(contender)?;
+            let until = prober.now() + CALM;
+            wait_until(CALM * 2, "a calm time", || prober.now() >= until)?;
+            let after = Mark::set(contender)?;
+            begun = Some((before.until(&after), after));
         }
         let next = contender.next_hops()?;
         let victim = match victims {
@@ -212,23 +258,12 @@ pub fn run(
             prober.now() >= back + contender.rest()
         })?;
     }
-    let (start, before) = begun.context("no kills were asked for")?;
-    let (seconds, after) = (start.elapsed().as_secs_f64(), contender.control()?);
-    let rates = |of: fn(&(u64, u64)) -> u64| {
-        let spent = after
-            .iter()
-            .zip(&before)
-            .map(|(a, b)| of(a).saturating_sub(of(b)) as f64 / seconds);
-        let spent: Vec<f64> = spent.collect();
-        let mean = spent.iter().sum::<f64>() / spent.len().max(1) as f64;
-        (mean, spent.iter().copied().fold(0.0, f64::max))
-    };
+    let (calm, start) = begun.context("no kills were asked for")?;
     Ok(Outcome {
         name: contender.name(),
         deaths,
-        sent: rates(|c| c.0),
-        received: rates(|c| c.1),
-        seconds,
+        calm,
+        drill: start.until(&Mark::set(contender)?),
     })
 }
 
@@ -326,9 +361,8 @@ mod tests {
                     outages_ms: vec![None],
                 },
             ],
-            sent: (0.0, 0.0),
-            received: (0.0, 0.0),
-            seconds: 1.0,
+            calm: Rates::default(),
+            drill: Rates::default(),
         };
         assert_eq!(outcome.percentile(0.5), 0.5);
         assert_eq!(outcome.percentile(0.95), 0.95);
