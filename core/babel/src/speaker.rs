@@ -13,7 +13,7 @@ mod send;
 mod timeouts;
 
 use crate::authentication::{Authenticator, Nonces};
-use crate::entry::{Entry, Key, NeighbourKey};
+use crate::entry::{Entry, Key, NeighbourKey, Selection};
 use crate::filter::Filters;
 use crate::interface::Interface;
 use crate::rng::Rng;
@@ -24,7 +24,7 @@ use crate::{
     Authentication, Authority, Config, Counters, Duration, Event, Forwarding, Instant, InterfaceConfig,
     InterfaceId,
 };
-use crate::{NeighbourView, RouteKey, RouteView, Standing, TimerReason, Transmit, Verdict};
+use crate::{HeldView, NeighbourView, RouteKey, RouteView, Standing, TimerReason, Transmit, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A timer that is overdue by this much means that the clock leapt, or that we were suspended.
@@ -290,6 +290,26 @@ impl Speaker {
                 .keys()
                 .filter_map(|neighbour| self.route_view(key, entry, *neighbour))
         })
+    }
+
+    /// Every prefix that is held unreachable, in order.
+    pub fn held(&self) -> impl Iterator<Item = HeldView> + '_ {
+        self.table
+            .iter()
+            .filter_map(|(key, entry)| match &entry.selected {
+                Selection::Held {
+                    since,
+                    until,
+                    awaiting,
+                } => Some(HeldView {
+                    prefix: key.prefix,
+                    source: key.source,
+                    since: *since,
+                    until: *until,
+                    awaiting: awaiting.len(),
+                }),
+                _ => None,
+            })
     }
 
     /// Every neighbour, by interface and address.

@@ -307,6 +307,18 @@ pub struct RouteView {
     pub standing: Standing,
 }
 
+/// A prefix that was retracted and is held unreachable (RFC 8966 section 3.5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldView {
+    pub prefix: IpNet,
+    pub source: Option<IpNet>,
+    pub since: Instant,
+    /// It ends then, or when the last neighbour acknowledged.
+    pub until: Instant,
+    /// Neighbours that were told of a route and have not acknowledged its retraction.
+    pub awaiting: usize,
+}
+
 /// A neighbour as the operator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeighbourView {

@@ -60,6 +60,8 @@ fn a_prefix_denied_on_import_is_not_used_nor_passed_on_until_the_rule_goes() {
     let gone = net.run_until(SECOND, |net| net.next_hop(0, &prefix(2)).is_none());
     assert!(gone.is_some());
     assert_eq!(net.next_hop(0, &prefix(1)), Some(1), "others are untouched");
+    let held: Vec<_> = net.speaker(1).held().map(|held| held.prefix).collect();
+    assert_eq!(held, [prefix(2)]);
     // Refreshes do not bring it back, the rule's end does, and at once.
     net.run_for(SECOND * 200);
     assert_eq!(net.next_hop(1, &prefix(2)), None);

@@ -79,7 +79,14 @@ fn a_wrong_command_line_is_a_document_too_when_asked() {
 
 #[test]
 fn options_of_later_versions_are_refused() {
-    let result = run(["babel", "-i", "lo", "--control", "/nonexistent/c", "--of-tomorrow=1"]);
+    let result = run([
+        "babel",
+        "-i",
+        "lo",
+        "--control",
+        "/nonexistent/c",
+        "--of-tomorrow=1",
+    ]);
     assert_eq!(result.code, 2, "{}", result.stderr);
 }
 

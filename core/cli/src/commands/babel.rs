@@ -213,6 +213,7 @@ pub(crate) async fn babel(args: &BabelArgs, output: &Output) -> Outcome {
             let mut report = babel_mode::dump(control).await.map_err(|e| explain(&e))?;
             if let Some(target) = prefix {
                 report.routes.retain(|route| is_about(&route.prefix, target));
+                report.held.retain(|held| is_about(&held.prefix, target));
             }
             output.show(&report, render)
         }
@@ -375,6 +376,21 @@ fn render(report: &Report) -> String {
             ]
         }),
     );
+    if !report.held.is_empty() {
+        text += "\n";
+        text += &table(
+            ["HELD UNREACHABLE", "FROM", "FOR", "WAITS FOR"],
+            &[2],
+            report.held.iter().map(|held| {
+                [
+                    held.prefix.to_string(),
+                    held.src.map_or("-".into(), |source| source.to_string()),
+                    format!("{:.0} s", held.seconds_left),
+                    format!("{} neighbours", held.awaiting),
+                ]
+            }),
+        );
+    }
     let seen = report.counters.iter().filter(|(_, count)| **count > 0);
     text += "\n";
     text += &table(

@@ -105,7 +105,7 @@ pub struct InterfaceOptions {
 }
 
 /// What an interface leads to, which decides how its cost is computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LinkKind {
     /// All members hear each other and little is lost: 2 out of 3 Hellos (RFC 8966 appendix A.2.1), cost 96,

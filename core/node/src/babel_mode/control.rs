@@ -176,6 +176,7 @@ mod tests {
             announced: vec!["10.0.0.0/8".parse().unwrap()],
             interfaces: vec![],
             routes: vec![],
+            held: vec![],
             neighbours: vec![],
             counters: Default::default(),
         }

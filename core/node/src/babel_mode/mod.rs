@@ -37,7 +37,7 @@ mod state;
 pub use config::{Config, ConfigError, Install, InterfaceOptions, LinkKind, parse_router_id, parse_rx_cost};
 pub use file::FileError;
 pub use keys::{KeySource, MacError, MacOptions};
-pub use report::{InterfaceReport, NeighbourReport, Report, RouteReport};
+pub use report::{HeldReport, InterfaceReport, NeighbourReport, Report, RouteReport};
 pub use rules::{Protocol, Redistribute, RouteRule};
 
 use std::io;

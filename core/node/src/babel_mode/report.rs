@@ -1,5 +1,6 @@
 //! What `osier babel dump --json` prints. The names are an interface for scripts: add, never rename.
 
+use super::LinkKind;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,6 +18,9 @@ pub struct Report {
     pub interfaces: Vec<InterfaceReport>,
     /// Routes learnt from neighbours, selected or not, feasible or not.
     pub routes: Vec<RouteReport>,
+    /// Retracted prefixes that the kernel answers with "unreachable" until no neighbour can still believe in them.
+    #[serde(default)]
+    pub held: Vec<HeldReport>,
     pub neighbours: Vec<NeighbourReport>,
     /// Counters since the start, by name: those of [`osier_babel::Counters`]; `foreign_packets`, which the
     /// socket let through but the protocol forbids (not from a link-local address and the Babel port with hop
@@ -34,6 +38,23 @@ pub struct InterfaceReport {
     pub link_local: Option<Ipv6Addr>,
     pub ipv4: Option<std::net::Ipv4Addr>,
     pub rx_cost: u16,
+    #[serde(default)]
+    pub kind: LinkKind,
+    #[serde(default)]
+    pub hello_ms: u64,
+    #[serde(default)]
+    pub update_ms: u64,
+}
+
+/// A prefix that is held unreachable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldReport {
+    pub prefix: IpNet,
+    pub src: Option<IpNet>,
+    /// It ends then, or when the last neighbour acknowledged.
+    pub seconds_left: f64,
+    /// Neighbours that have not acknowledged the retraction.
+    pub awaiting: usize,
 }
 
 /// One route of one neighbour.
