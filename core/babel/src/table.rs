@@ -6,6 +6,7 @@
 
 use crate::entry::{Entry, Key};
 use crate::{Instant, IpNet};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use hashbrown::HashTable;
 use std::collections::BTreeSet;
 
@@ -44,6 +45,9 @@ pub(crate) struct Table {
     places: Vec<Place>,
     free: Vec<u32>,
     alarms: BTreeSet<(Instant, Alarm, u32)>,
+    /// Where the last look-up ended: a guess that is checked, so it changes nothing but time. Atomic only
+    /// because looking up does not need the table for itself alone.
+    recent: AtomicU32,
 }
 
 impl Table {
@@ -54,6 +58,7 @@ impl Table {
             places: Vec::new(),
             free: Vec::new(),
             alarms: BTreeSet::new(),
+            recent: AtomicU32::new(0),
         }
     }
 
@@ -61,10 +66,24 @@ impl Table {
         self.index.len()
     }
 
+    /// Looks first where the last look-up ended, and one further: work on a prefix looks it up several times,
+    /// tables are announced again in the order in which they were learnt, and what lies next in memory is
+    /// cheaper to reach than by a hash.
     pub(crate) fn slot(&self, key: &Key) -> Option<Slot> {
-        let places = &self.places;
-        let same = |&place: &u32| places.get(place as usize).is_some_and(|p| p.key == *key);
-        self.index.find(self.hasher.hash(key), same).copied().map(Slot)
+        let recent = self.recent.load(Relaxed);
+        let is_here = |place: u32| {
+            let place = self.places.get(place as usize);
+            place.is_some_and(|place| place.key == *key && place.entry.is_some())
+        };
+        let found = [recent, recent.wrapping_add(1)]
+            .into_iter()
+            .find(|&guess| is_here(guess))
+            .or_else(|| {
+                let same = |&place: &u32| self.places.get(place as usize).is_some_and(|p| p.key == *key);
+                self.index.find(self.hasher.hash(key), same).copied()
+            })?;
+        self.recent.store(found, Relaxed);
+        Some(Slot(found))
     }
 
     pub(crate) fn contains_key(&self, key: &Key) -> bool {
