@@ -37,17 +37,21 @@ impl Speaker {
             self.counters.malformed_packets += 1;
             return;
         };
-        let (mut sent, mut echo) = (None, None);
+        let (mut sent, mut echo, mut met) = (None, None, false);
         for tlv in tlvs {
             let Ok(tlv) = tlv else {
                 self.counters.ignored_tlvs += 1;
                 continue;
             };
-            if !self.meet_neighbour(id, src, now) {
-                return;
-            }
-            if let Some(neighbour) = self.neighbour_mut(id, src) {
-                neighbour.last_heard = Some(now);
+            // The first good TLV makes a neighbour; what is all bad does not.
+            if !met {
+                if !self.meet_neighbour(id, src, now) {
+                    return;
+                }
+                if let Some(neighbour) = self.neighbour_mut(id, src) {
+                    neighbour.last_heard = Some(now);
+                }
+                met = true;
             }
             match tlv {
                 Tlv::Hello {
