@@ -66,7 +66,27 @@ struct Membership<'a> {
     refused: BTreeMap<(TunnelId, &'static str), u64>,
 }
 
-impl Membership<'_> {
+impl<'a> Membership<'a> {
+    /// Takes the node's parts one by one: its speaker is in use while it judges.
+    fn new(
+        own: RouterId,
+        directory: &'a Directory,
+        tunnels: &'a BTreeMap<TunnelId, Tunnel>,
+        revocations: Option<&'a RevocationList>,
+        (time, grace): (UnixTime, u64),
+    ) -> Self {
+        Self {
+            own,
+            directory,
+            tunnels,
+            revocations,
+            time,
+            grace,
+            unknown: Vec::new(),
+            refused: BTreeMap::new(),
+        }
+    }
+
     fn judge(&mut self, update: &UpdateInfo) -> Result<Verdict, &'static str> {
         let id = TunnelId(update.interface.0);
         // A certificate says which destinations its holder owns; no one owns a source, and the forwarding
@@ -221,17 +241,10 @@ impl Node {
         {
             tunnel.liveness.peer_interval = interval;
         }
-        let (time, grace) = (self.unix_now(now), self.grace());
-        let mut authority = Membership {
-            own: self.router_id,
-            directory: &self.directory,
-            tunnels: &self.tunnels,
-            revocations: self.revocations.as_ref(),
-            time,
-            grace,
-            unknown: Vec::new(),
-            refused: BTreeMap::new(),
-        };
+        let time = (self.unix_now(now), self.grace());
+        let revocations = self.revocations.as_ref();
+        let mut authority =
+            Membership::new(self.router_id, &self.directory, &self.tunnels, revocations, time);
         let (source, destination) = (header.source, header.destination);
         self.babel
             .handle_packet(interface(id), source, destination, payload, &mut authority, now);
@@ -241,17 +254,10 @@ impl Node {
 
     /// Looks at all routes again: somebody is no member any more, or a link is to be avoided.
     pub(super) fn reauthorise(&mut self, now: Instant) {
-        let (time, grace) = (self.unix_now(now), self.grace());
-        let mut authority = Membership {
-            own: self.router_id,
-            directory: &self.directory,
-            tunnels: &self.tunnels,
-            revocations: self.revocations.as_ref(),
-            time,
-            grace,
-            unknown: Vec::new(),
-            refused: BTreeMap::new(),
-        };
+        let time = (self.unix_now(now), self.grace());
+        let revocations = self.revocations.as_ref();
+        let mut authority =
+            Membership::new(self.router_id, &self.directory, &self.tunnels, revocations, time);
         self.babel.reauthorise(&mut authority, now);
         let findings = authority.into();
         self.note(findings, now);
