@@ -19,6 +19,17 @@ impl Babeld {
     }
 
     pub fn configured(router: &Router, neighbours: &[&Router], settings: &Settings) -> Result<Self> {
+        let announce = ["redistribute local if lo allow", "redistribute local deny"];
+        Self::announcing(router, neighbours, settings, &announce)
+    }
+
+    /// With `redistribute` statements of the caller's instead of those for its router's addresses.
+    pub fn announcing(
+        router: &Router,
+        neighbours: &[&Router],
+        settings: &Settings,
+        announce: &[&str],
+    ) -> Result<Self> {
         let directory = router.netns.directory();
         let file = |suffix: &str| directory.join(format!("{}-babeld.{suffix}", router.name()));
         let mut command = router.netns.command(tool("babeld", "babeld")?);
@@ -39,19 +50,16 @@ impl Babeld {
         // It takes one key per interface.
         let key = if settings.keys.is_empty() { "" } else { " key k0" };
         let rtt = if settings.rtt {
-            " enable-timestamps true max-rtt-penalty 150"
+            " enable-timestamps true max-rtt-penalty 150 rtt-min 10 rtt-max 120"
         } else {
             ""
         };
-        for statement in [
-            &format!(
-                "default type wired hello-interval {} update-interval {}{key}{rtt}",
-                seconds(settings.hello),
-                seconds(settings.update)
-            ),
-            "redistribute local if lo allow",
-            "redistribute local deny",
-        ] {
+        let interfaces = format!(
+            "default type wired hello-interval {} update-interval {}{key}{rtt}",
+            seconds(settings.hello),
+            seconds(settings.update)
+        );
+        for statement in [&interfaces[..]].iter().chain(announce) {
             command.args(["-C", statement]);
         }
         command.args(neighbours.iter().map(|n| crate::interface_to(n)));

@@ -49,7 +49,36 @@ impl Bird {
         more: &str,
         settings: &Settings,
     ) -> Result<Self> {
-        let program = tool("bird", "bird2")?;
+        Self::configure(router, neighbours, rx_cost, more, settings)?;
+        let mut command = router.netns.command(tool("bird", "bird2")?);
+        command.arg("-f").arg("-c").arg(Self::file(router, "conf"));
+        command
+            .arg("-s")
+            .arg(Self::file(router, "ctl"))
+            .arg("-P")
+            .arg(Self::file(router, "pid"));
+        Ok(Self {
+            process: router.netns.spawn("bird", command)?,
+        })
+    }
+
+    /// Gives a running one other settings.
+    pub fn reconfigure(router: &Router, neighbours: &[&Router], settings: &Settings) -> Result<()> {
+        Self::configure(router, neighbours, 96, "", settings)?;
+        let answer = Self::ask(router, &["configure"])?;
+        if answer.contains("Reconfigured") {
+            return Ok(());
+        }
+        Err(Error::new(format!("birdc configure: {answer}")))
+    }
+
+    fn configure(
+        router: &Router,
+        neighbours: &[&Router],
+        rx_cost: u16,
+        more: &str,
+        settings: &Settings,
+    ) -> Result<()> {
         let interfaces: Vec<String> = neighbours
             .iter()
             .map(|n| format!("\"{}\"", crate::interface_to(n)))
@@ -80,28 +109,20 @@ protocol babel {{
             update = settings.update.as_millis(),
         );
         let path = Self::file(router, "conf");
-        std::fs::write(&path, configuration).map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
-        let mut command = router.netns.command(program);
-        command.arg("-f").arg("-c").arg(path);
-        command
-            .arg("-s")
-            .arg(Self::file(router, "ctl"))
-            .arg("-P")
-            .arg(Self::file(router, "pid"));
-        Ok(Self {
-            process: router.netns.spawn("bird", command)?,
-        })
+        std::fs::write(&path, configuration).map_err(|e| Error::new(format!("{}: {e}", path.display())))
+    }
+
+    /// What `birdc` answers.
+    fn ask(router: &Router, words: &[&str]) -> Result<String> {
+        let mut command = router.netns.command(tool("birdc", "bird2")?);
+        command.arg("-s").arg(Self::file(router, "ctl")).args(words);
+        let output = command.output().map_err(|e| Error::new(e.to_string()))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// The metric of the best route to a prefix, as `birdc` tells.
     pub fn metric(router: &Router, prefix: &str) -> Option<u16> {
-        let mut command = router.netns.command(tool("birdc", "bird2").ok()?);
-        command
-            .arg("-s")
-            .arg(Self::file(router, "ctl"))
-            .args(["show", "route", "all", prefix]);
-        let output = command.output().ok()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = Self::ask(router, &["show", "route", "all", prefix]).ok()?;
         text.lines()
             .find_map(|line| line.trim().strip_prefix("Babel.metric: ")?.parse().ok())
     }

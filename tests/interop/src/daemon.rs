@@ -97,6 +97,15 @@ impl Key {
         self.text().bytes().map(|octet| format!("{octet:02x}")).collect()
     }
 
+    /// For `--mac` of `osier babel`, and as a line of a key file.
+    pub fn spec(&self) -> String {
+        let algorithm = match self {
+            Self::HmacSha256(_) => "hmac-sha256",
+            Self::Blake2s(_) => "blake2s",
+        };
+        format!("{algorithm}:{}", self.hex())
+    }
+
     pub fn text(&self) -> &str {
         let (Self::HmacSha256(text) | Self::Blake2s(text)) = self;
         text

@@ -1,6 +1,6 @@
 //! `osier babel` itself: the real binary.
 
-use crate::{Key, Router, Settings};
+use crate::{Router, Settings};
 use osier_lab::{Error, Process, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -103,11 +103,7 @@ impl Osier {
             }
         }
         for key in &settings.keys {
-            let algorithm = match key {
-                Key::HmacSha256(_) => "hmac-sha256",
-                Key::Blake2s(_) => "blake2s",
-            };
-            arguments.extend(["--mac".into(), format!("{algorithm}:{}", key.hex()).into()]);
+            arguments.extend(["--mac".into(), key.spec().into()]);
         }
         arguments
     }

@@ -1,150 +1,26 @@
 //! MAC authentication (RFC 8967) and round-trip times (RFC 9616) beside real babeld and BIRD.
 #![allow(clippy::unwrap_used)]
 
-use osier_interop::{Osier, Router, SOON, in_lab, wire};
-use osier_lab::{Error, Process, Result, tool, wait_until};
-use std::path::PathBuf;
+use osier_interop::{Babeld, Bird, Key, Osier, Router, SOON, Settings, in_lab, wire};
+use osier_lab::{Error, Result, tool, wait_until};
 
-/// A secret in ASCII, because BIRD takes passwords.
-#[derive(Clone, Copy)]
-struct Secret {
-    osier: &'static str,
-    babeld: &'static str,
-    bird: &'static str,
-    text: &'static str,
+fn hmac() -> Key {
+    Key::HmacSha256("an osier bends and does not snap".into())
 }
 
-const HMAC: Secret = Secret {
-    osier: "hmac-sha256",
-    babeld: "hmac-sha256",
-    bird: "hmac sha256",
-    text: "an osier bends and does not snap",
-};
-const BLAKE: Secret = Secret {
-    osier: "blake2s",
-    babeld: "blake2s128",
-    bird: "blake2s128",
-    text: "many thin rods woven tightly",
-};
-const NEW: Secret = Secret {
-    text: "the new secret of this basket...",
-    ..HMAC
-};
+fn blake() -> Key {
+    Key::Blake2s("many thin rods woven tightly".into())
+}
 
-impl Secret {
-    fn hex(self) -> String {
-        self.text.bytes().map(|octet| format!("{octet:02x}")).collect()
+fn new() -> Key {
+    Key::HmacSha256("the new secret of this basket...".into())
+}
+
+fn with(keys: &[Key]) -> Settings {
+    Settings {
+        keys: keys.to_vec(),
+        ..Settings::default()
     }
-
-    /// For `--mac`, and as a line of a file.
-    fn key(self) -> String {
-        format!("{}:{}", self.osier, self.hex())
-    }
-}
-
-fn interface_to(router: &Router) -> String {
-    format!("to-{}", router.name())
-}
-
-/// babeld with further parameters of its interfaces.
-fn babeld(router: &Router, neighbours: &[&Router], key: Option<Secret>, more: &str) -> Result<Process> {
-    let file = |suffix: &str| {
-        router
-            .netns
-            .directory()
-            .join(format!("{}-babeld.{suffix}", router.name()))
-    };
-    let mut command = router.netns.command(tool("babeld", "babeld")?);
-    command.args(["-d", "1", "-c", "/dev/null", "-M", "0"]);
-    command.arg("-I").arg(file("pid")).arg("-S").arg(file("state"));
-    let mut default = format!("default type wired hello-interval 0.4 update-interval 1.6 {more}");
-    if let Some(key) = key {
-        command.arg("-C");
-        command.arg(format!("key id k type {} value {}", key.babeld, key.hex()));
-        default += " key k";
-    }
-    for statement in [
-        &default,
-        "redistribute local if lo allow",
-        "redistribute local deny",
-    ] {
-        command.args(["-C", statement]);
-    }
-    command.args(neighbours.iter().map(|n| interface_to(n)));
-    router.netns.spawn("babeld", command)
-}
-
-fn bird_file(router: &Router, suffix: &str) -> PathBuf {
-    router
-        .netns
-        .directory()
-        .join(format!("{}-bird.{suffix}", router.name()))
-}
-
-fn configure_bird(router: &Router, neighbours: &[&Router], keys: &[Secret]) -> Result<()> {
-    let interfaces: Vec<String> = neighbours
-        .iter()
-        .map(|n| format!("\"{}\"", interface_to(n)))
-        .collect();
-    let passwords: String = keys
-        .iter()
-        .map(|key| format!("password \"{}\" {{ algorithm {}; }};\n", key.text, key.bird))
-        .collect();
-    let authentication = if keys.is_empty() {
-        ""
-    } else {
-        "authentication mac;"
-    };
-    let text = format!(
-        r#"
-log stderr all;
-router id {id};
-protocol device {{ scan time 1; }}
-protocol direct {{ ipv4; ipv6; interface "lo"; }}
-protocol kernel {{ ipv4 {{ import none; export where source = RTS_BABEL; }}; }}
-protocol kernel {{ ipv6 {{ import none; export where source = RTS_BABEL; }}; }}
-protocol babel {{
-    ipv4 {{ import all; export all; }};
-    ipv6 {{ import all; export all; }};
-    interface {interfaces} {{
-        type wired;
-        hello interval 400 ms;
-        update interval 1600 ms;
-        {authentication}
-        {passwords}
-    }};
-}}
-"#,
-        id = router.v4(),
-        interfaces = interfaces.join(", "),
-    );
-    std::fs::write(bird_file(router, "conf"), text).map_err(|e| Error::new(e.to_string()))
-}
-
-fn bird(router: &Router, neighbours: &[&Router], keys: &[Secret]) -> Result<Process> {
-    configure_bird(router, neighbours, keys)?;
-    let mut command = router.netns.command(tool("bird", "bird2")?);
-    command.arg("-f").arg("-c").arg(bird_file(router, "conf"));
-    command.arg("-s").arg(bird_file(router, "ctl"));
-    command.arg("-P").arg(bird_file(router, "pid"));
-    router.netns.spawn("bird", command)
-}
-
-/// Other keys for a running BIRD.
-fn rekey_bird(router: &Router, neighbours: &[&Router], keys: &[Secret]) -> Result<()> {
-    configure_bird(router, neighbours, keys)?;
-    let mut command = router.netns.command(tool("birdc", "bird2")?);
-    command.arg("-s").arg(bird_file(router, "ctl")).arg("configure");
-    let output = command.output().map_err(|e| Error::new(e.to_string()))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if text.contains("Reconfigured") {
-        return Ok(());
-    }
-    Err(Error::new(format!("birdc configure: {text}")))
-}
-
-fn osier(router: &Router, neighbours: &[&Router], key: Secret) -> Result<Osier> {
-    Osier::start_with(router, neighbours, &["--mac", &key.key()])
 }
 
 fn counter(osier: &Osier, name: &str) -> u64 {
@@ -158,7 +34,7 @@ fn reach_each_other(a: &Router, b: &Router) -> Result<()> {
 }
 
 /// babeld, Osier and BIRD in a line, all with the same key.
-fn a_line_with(name: &str, key: Secret) -> Result<()> {
+fn a_line_with(name: &str, key: Key) -> Result<()> {
     in_lab(name, |lab| {
         let [a, b, c] = [
             Router::new(lab, "a", 1)?,
@@ -166,9 +42,10 @@ fn a_line_with(name: &str, key: Secret) -> Result<()> {
             Router::new(lab, "c", 3)?,
         ];
         let _wires = (wire(lab, &a, &b)?, wire(lab, &b, &c)?);
-        let _babeld = babeld(&a, &[&b], Some(key), "")?;
-        let osier = osier(&b, &[&a, &c], key)?;
-        let _bird = bird(&c, &[&b], &[key])?;
+        let settings = with(&[key]);
+        let _babeld = Babeld::configured(&a, &[&b], &settings)?;
+        let osier = Osier::configured(&b, &[&a, &c], &settings)?;
+        let _bird = Bird::configured(&c, &[&b], &settings)?;
         reach_each_other(&a, &c)?;
         assert_eq!(counter(&osier, "mac_failed"), 0);
         assert_eq!(counter(&osier, "mac_missing"), 0);
@@ -182,12 +59,12 @@ fn a_line_with(name: &str, key: Secret) -> Result<()> {
 
 #[test]
 fn hmac_sha256_is_understood_by_babeld_and_bird() -> Result<()> {
-    a_line_with("mac-hmac", HMAC)
+    a_line_with("mac-hmac", hmac())
 }
 
 #[test]
 fn blake2s_is_understood_by_babeld_and_bird() -> Result<()> {
-    a_line_with("mac-blake", BLAKE)
+    a_line_with("mac-blake", blake())
 }
 
 /// A babeld with another key and a BIRD without one are as if they were not there.
@@ -200,9 +77,9 @@ fn who_lacks_the_key_is_not_heard() -> Result<()> {
             Router::new(lab, "c", 3)?,
         ];
         let _wires = (wire(lab, &a, &b)?, wire(lab, &b, &c)?);
-        let osier = osier(&b, &[&a, &c], HMAC)?;
-        let _babeld = babeld(&a, &[&b], Some(NEW), "")?;
-        let _bird = bird(&c, &[&b], &[])?;
+        let osier = Osier::configured(&b, &[&a, &c], &with(&[hmac()]))?;
+        let _babeld = Babeld::configured(&a, &[&b], &with(&[new()]))?;
+        let _bird = Bird::start(&c, &[&b])?;
         wait_until(SOON, "many packets of both were refused", || {
             counter(&osier, "mac_failed") >= 10 && counter(&osier, "mac_missing") >= 10
         })?;
@@ -222,8 +99,8 @@ fn signing_only_lets_in_who_has_no_key_yet() -> Result<()> {
     in_lab("mac-sign", |lab| {
         let [a, b] = [Router::new(lab, "a", 1)?, Router::new(lab, "b", 2)?];
         let _wire = wire(lab, &a, &b)?;
-        let _osier = Osier::start_with(&a, &[&b], &["--mac", &HMAC.key(), "--mac-sign-only"])?;
-        let _babeld = babeld(&b, &[&a], None, "")?;
+        let _osier = Osier::start_with(&a, &[&b], &["--mac", &hmac().spec(), "--mac-sign-only"])?;
+        let _babeld = Babeld::start(&b, &[&a])?;
         reach_each_other(&a, &b)
     })
 }
@@ -239,18 +116,18 @@ fn keys_are_rotated_without_losing_a_route() -> Result<()> {
         ];
         let _wires = (wire(lab, &a, &b)?, wire(lab, &b, &c)?);
         let file = |router: &Router| router.netns.directory().join(format!("{}.keys", router.name()));
-        let write = |router: &Router, keys: &[Secret]| {
-            let text: String = keys.iter().map(|key| key.key() + "\n").collect();
+        let write = |router: &Router, keys: &[Key]| {
+            let text: String = keys.iter().map(|key| key.spec() + "\n").collect();
             std::fs::write(file(router), text).map_err(|e| Error::new(e.to_string()))
         };
         let start = |router: &Router, neighbours: &[&Router]| {
-            write(router, &[HMAC])?;
+            write(router, &[hmac()])?;
             let option = format!("@{}", file(router).display());
             Osier::start_with(router, neighbours, &["--mac", &option])
         };
         let mut first = start(&a, &[&b])?;
         let mut second = start(&b, &[&a, &c])?;
-        let mut stock = bird(&c, &[&b], &[HMAC])?;
+        let mut stock = Bird::configured(&c, &[&b], &with(&[hmac()]))?;
         reach_each_other(&a, &c)?;
 
         let mut ping = a.netns.command("ping");
@@ -260,7 +137,7 @@ fn keys_are_rotated_without_losing_a_route() -> Result<()> {
             (counter(first, "route_changes"), counter(second, "route_changes"))
         };
         let before = changes(&first, &second);
-        for keys in [&[HMAC, NEW][..], &[NEW]] {
+        for keys in [&[hmac(), new()][..], &[new()]] {
             for (router, osier) in [(&a, &mut first), (&b, &mut second)] {
                 write(router, keys)?;
                 osier.process.signal(1)?;
@@ -268,7 +145,7 @@ fn keys_are_rotated_without_losing_a_route() -> Result<()> {
                     osier.process.log().matches("MAC keys were read again").count() >= 3 - keys.len()
                 })?;
             }
-            rekey_bird(&c, &[&b], keys)?;
+            Bird::reconfigure(&c, &[&b], &with(keys))?;
             let heard = |osier: &Osier| counter(osier, "packets_received");
             let now = (heard(&first), heard(&second));
             wait_until(SOON, "packets with these keys passed", || {
@@ -286,8 +163,8 @@ fn keys_are_rotated_without_losing_a_route() -> Result<()> {
         assert!(summary.contains(" 0% packet loss"), "{summary}");
 
         // Only the new key is in force.
-        stock.terminate(SOON)?;
-        let _stale = bird(&c, &[&b], &[HMAC])?;
+        stock.process.terminate(SOON)?;
+        let _stale = Bird::configured(&c, &[&b], &with(&[hmac()]))?;
         wait_until(SOON, "the old key is refused", || {
             counter(&second, "mac_failed") > 5
         })
@@ -349,8 +226,11 @@ fn a_fast_detour_is_preferred_to_a_slow_link() -> Result<()> {
         let rtt = ["--rtt", "to-a", "--rtt", "to-b", "--rtt", "to-c"];
         let first = Osier::start_with(&a, &[&b, &c], &[&rtt[2..]].concat())?;
         let _middle = Osier::start_with(&b, &[&a, &c], &[&rtt[..2], &rtt[4..]].concat())?;
-        let more = "enable-timestamps true max-rtt-penalty 150 rtt-min 10 rtt-max 120";
-        let babeld = babeld(&c, &[&a, &b], None, more)?;
+        let settings = Settings {
+            rtt: true,
+            ..Settings::default()
+        };
+        let babeld = Babeld::configured(&c, &[&a, &b], &settings)?;
         let neighbour = |dev: &str| {
             let neighbours = first.dump().map(|report| report.neighbours).unwrap_or_default();
             neighbours.into_iter().find(|n| n.dev == dev)
@@ -359,7 +239,7 @@ fn a_fast_detour_is_preferred_to_a_slow_link() -> Result<()> {
             neighbour("to-c").is_some_and(|n| n.cost == 246 && n.rtt_ms.is_some_and(|ms| ms >= 400.0))
         })?;
         wait_until(SOON, "babeld does so too", || {
-            let log = babeld.log();
+            let log = babeld.process.log();
             let slow = |line: &str| {
                 line.contains(" dev to-a ")
                     && line.contains("rxcost 96 txcost 96")

@@ -1,31 +1,8 @@
 //! Source-specific routes (RFC 9079) and IPv4 routes with IPv6 next hops (RFC 9229), with babeld and BIRD.
 #![allow(clippy::unwrap_used)]
 
-use osier_interop::{Bird, HELLO, Osier, Router, SOON, UPDATE, in_lab, wire};
-use osier_lab::{Lab, Process, Result, Wire, tool, wait_until};
-
-/// babeld with statements of our own; on the interfaces to `neighbours`.
-fn babeld(router: &Router, neighbours: &[&Router], statements: &[&str]) -> Result<Process> {
-    let file = |suffix: &str| {
-        router
-            .netns
-            .directory()
-            .join(format!("{}-babeld.{suffix}", router.name()))
-    };
-    let mut command = router.netns.command(tool("babeld", "babeld")?);
-    command.args(["-d", "1", "-c", "/dev/null", "-M", "0"]);
-    command.arg("-I").arg(file("pid")).arg("-S").arg(file("state"));
-    let intervals = format!(
-        "default type wired hello-interval {:.2} update-interval {:.2}",
-        HELLO.as_secs_f64(),
-        UPDATE.as_secs_f64()
-    );
-    for statement in [&intervals[..]].iter().chain(statements) {
-        command.args(["-C", statement]);
-    }
-    command.args(neighbours.iter().map(|n| format!("to-{}", n.name())));
-    router.netns.spawn("babeld", command)
-}
+use osier_interop::{Babeld, Bird, Osier, Router, SOON, Settings, in_lab, wire};
+use osier_lab::{Lab, Result, Wire, wait_until};
 
 /// A wire without IPv4 addresses.
 fn ipv6_wire(lab: &Lab, a: &Router, b: &Router) -> Result<Wire> {
@@ -62,9 +39,10 @@ fn ipv4_crosses_links_that_have_no_ipv4_addresses() -> Result<()> {
         let _bc = ipv6_wire(lab, &b, &c)?;
         let at_a = Osier::start(&a, &[&b])?;
         let at_b = Osier::start(&b, &[&a, &c])?;
-        let at_c = babeld(
+        let at_c = Babeld::announcing(
             &c,
             &[&b],
+            &Settings::default(),
             &["redistribute local if lo allow", "redistribute local deny"],
         )?;
         wait_until(SOON, "a and c reach each other", || {
@@ -121,9 +99,10 @@ fn source_specific_routes_go_both_ways_between_osier_and_babeld() -> Result<()> 
         // c has two uplinks to one destination, of which one is for customers with addresses of a only.
         c.netns
             .run("ip -6 route add unreachable 2001:db8:f::/48 proto static")?;
-        let at_c = babeld(
+        let at_c = Babeld::announcing(
             &c,
             &[&b],
+            &Settings::default(),
             &[
                 "redistribute ip 2001:db8:f::/48 eq 48 src-prefix fd00:0:0:1::/64",
                 "redistribute local if lo allow",
