@@ -50,8 +50,9 @@ impl<K: Ord, V> Map<K, V> {
             Ok(at) => Some(core::mem::replace(&mut self.0[at].1, value)),
             Err(at) => {
                 if self.0.len() == self.0.capacity() {
-                    // Doubling would leave a third unused.
-                    self.0.reserve_exact(1 + self.0.len() / 8);
+                    // Doubling would leave a third unused; one at a time would move all for each.
+                    let spare = usize::from(self.0.len() >= 2) + self.0.len() / 12;
+                    self.0.reserve_exact(1 + spare);
                 }
                 self.0.insert(at, (key, value));
                 None

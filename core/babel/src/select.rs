@@ -20,24 +20,25 @@ pub(crate) fn clearly_better(metric: u16, than: u16) -> bool {
 
 /// The neighbour to route through now. Starts or ends the wait for a switch as a side effect.
 pub(crate) fn choose(entry: &mut Entry, now: Instant) -> Option<NeighbourKey> {
-    let candidate = |key: &NeighbourKey| {
-        entry
-            .routes
-            .get(key)
-            .filter(|r| r.is_candidate() && entry.is_feasible(r))
-            .map(|r| (r.metric, *key))
-    };
-    let mut best: Option<(u16, NeighbourKey)> = None;
-    for (key, route) in entry.routes.iter().filter(|(_, r)| r.is_candidate()) {
-        // Whether it is feasible costs a look-up: only those that would win are asked.
-        if best.is_none_or(|best| (route.metric, *key) < best) && entry.is_feasible(route) {
-            best = Some((route.metric, *key));
-        }
-    }
-    let current = match &entry.selected {
-        Selection::Via { neighbour, .. } => candidate(neighbour),
+    let selected = match &entry.selected {
+        Selection::Via { neighbour, .. } => Some(*neighbour),
         _ => None,
     };
+    let (mut best, mut current): (Option<(u16, NeighbourKey)>, _) = (None, None);
+    for (key, route) in entry.routes.iter().filter(|(_, r)| r.is_candidate()) {
+        let this = (route.metric, *key);
+        let is_selected = selected == Some(*key);
+        // Whether it is feasible costs a look-up: only those that matter are asked.
+        let wins = best.is_none_or(|best| this < best);
+        if (wins || is_selected) && entry.is_feasible(route) {
+            if is_selected {
+                current = Some(this);
+            }
+            if wins {
+                best = Some(this);
+            }
+        }
+    }
     let (Some((metric, current)), Some((best_metric, best))) = (current, best) else {
         entry.challenged = None;
         return best.map(|(_, key)| key);

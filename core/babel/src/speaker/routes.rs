@@ -123,6 +123,14 @@ impl Speaker {
         let Some(entry) = self.table.at_mut(slot) else {
             return;
         };
+        let known = entry.routes.get_mut_near(&neighbour.key, &mut neighbour.place);
+        if let Some(route) = known.filter(|route| route.says(offer)) {
+            // The usual refresh: nothing but time changes, and nothing else is fetched from memory.
+            route.refresh(offer.hold, now);
+            let next = route.next_check();
+            self.table.ring_by(slot, Alarm::Expiry, next);
+            return;
+        }
         let source = entry.sources.get(&offer.router_id);
         if source.is_none() && entry.sources.len() >= MAX_SOURCES {
             self.counters.limit_drops += 1;
@@ -132,13 +140,6 @@ impl Speaker {
         self.counters.unfeasible_updates += u64::from(!feasible);
         let is_selected = matches!(&entry.selected, Selection::Via { neighbour, .. } if *neighbour == from);
         match entry.routes.get_mut_near(&neighbour.key, &mut neighbour.place) {
-            Some(route) if route.says(offer) => {
-                // The usual refresh: nothing but time changes.
-                route.refresh(offer.hold, now);
-                let next = route.next_check();
-                self.table.ring_by(slot, Alarm::Expiry, next);
-                return;
-            }
             Some(route) if !feasible && is_selected && route.router_id == offer.router_id => {
                 route.worse = Some((offer.seqno, offer.reference));
                 route.penalty = offer.penalty;

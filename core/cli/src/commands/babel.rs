@@ -114,10 +114,6 @@ pub(super) fn is_about(prefix: &IpNet, target: &IpNet) -> bool {
 }
 
 impl BabelArgs {
-    pub(crate) fn is_daemon(&self) -> bool {
-        self.action.is_none()
-    }
-
     /// Parsed here and not by clap, which would repeat a mistyped key in its message.
     fn keys(&self) -> Outcome<Vec<KeySource>> {
         let keys = self.macs.iter().map(|text| text.parse());
@@ -559,7 +555,7 @@ mod tests {
         let args = Wrapper::try_parse_from(["x", "dump", "--control", "c"])
             .expect("parses")
             .babel;
-        assert!(!args.is_daemon());
+        assert!(args.action.is_some());
     }
 
     #[test]

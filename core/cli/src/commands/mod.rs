@@ -69,14 +69,10 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it uses worker threads. A node does not: its control is one task, and its packets have threads of
-    /// their own; more would only wake each other.
+    /// Whether it uses worker threads. A node and a Babel speaker do not: each is one task with little beside it,
+    /// and a node's packets have threads of their own; more would only wake each other.
     pub(crate) fn wants_workers(&self) -> bool {
-        match self {
-            Self::Registry(_) => true,
-            Self::Babel(args) => args.is_daemon(),
-            _ => false,
-        }
+        matches!(self, Self::Registry(_))
     }
 
     pub(crate) async fn run(&self, output: &Output) -> Outcome {

@@ -1,10 +1,11 @@
 //! The control socket: HTTP and JSON, like the node's (`GET /v1/babel`).
 
 use super::{Error, Report};
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
@@ -104,13 +105,17 @@ async fn remove_stale(path: &Path) -> Result<(), Error> {
     std::fs::remove_file(path).map_err(listen)
 }
 
+/// A long table is written down beside the loop that routes, and not in it.
 async fn report(
     State(requests): State<mpsc::Sender<Request>>,
-) -> Result<axum::Json<Report>, (StatusCode, &'static str)> {
+) -> Result<Response, (StatusCode, &'static str)> {
     const STOPPING: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "stopping");
     let (sender, answer) = oneshot::channel();
     requests.send(sender).await.map_err(|_| STOPPING)?;
-    answer.await.map(axum::Json).map_err(|_| STOPPING)
+    let report = answer.await.map_err(|_| STOPPING)?;
+    tokio::task::spawn_blocking(move || Json(report).into_response())
+        .await
+        .map_err(|_| STOPPING)
 }
 
 /// Asks the server at `path`.

@@ -12,7 +12,7 @@ use super::config::usable_router_id;
 use super::control::Server;
 use super::interfaces::{self, Link, Watcher};
 use super::kernel::{Claim, Installer, KernelTable, TableError, forwarding_is_off};
-use super::sockets::{Drops, Packet, Port};
+use super::sockets::{Inbox, Port, Received};
 use super::state::{Kept, State};
 use super::{Config, Error, Install, LinkKind};
 use originate::Follower;
@@ -25,13 +25,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
-/// Packets read but not handled; beyond that they wait in the sockets.
-const PACKET_QUEUE: usize = 256;
-/// Packets handled before their consequences are carried out.
+/// Packets handled before their consequences are carried out; the others wait in the sockets.
 const PACKETS_PER_TURN: usize = 64;
 /// Kernel routes changed before looking at the sockets again.
 const ROUTES_PER_TURN: usize = 128;
@@ -98,7 +96,7 @@ async fn serve(
         let wake = mode.wake();
         tokio::select! {
             () = &mut shutdown => break,
-            Some(packet) = mode.packets.recv() => mode.deliver(packet),
+            () = readable(&mode.ports) => mode.receive(),
             went_down = watcher.changed() => {
                 mode.follower.stir();
                 mode.refresh(&went_down?).await?;
@@ -139,6 +137,12 @@ impl Clock {
         Instant::from_micros(u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// When it was that long ago.
+    fn ago(&self, age: Duration) -> Instant {
+        let past = self.epoch.elapsed().saturating_sub(age);
+        Instant::from_micros(u64::try_from(past.as_micros()).unwrap_or(u64::MAX))
+    }
+
     /// When the speaker's `at` is. The far future when it is too far to say.
     fn real(&self, at: Instant) -> tokio::time::Instant {
         let offset = at.saturating_since(Instant::ZERO);
@@ -151,6 +155,26 @@ impl Clock {
 /// Longer than anyone waits for a timer; we look again then.
 const FAR: Duration = Duration::from_secs(3600);
 
+/// Packets that did not pass, over all sockets.
+#[derive(Debug, Default)]
+struct Drops {
+    foreign: u64,
+    unsent: u64,
+}
+
+/// Waits until a socket has something.
+async fn readable(ports: &BTreeMap<InterfaceId, (Link, Port)>) {
+    // Each socket is asked, so that each wakes us.
+    std::future::poll_fn(|context| {
+        let ready = ports
+            .values()
+            .filter(|(_, port)| port.poll_readable(context).is_ready())
+            .count();
+        if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
 struct Mode {
     config: Config,
     router_id: RouterId,
@@ -160,9 +184,10 @@ struct Mode {
     installer: Installer<KernelTable>,
     /// Interfaces on which we speak; the others are down or missing.
     ports: BTreeMap<InterfaceId, (Link, Port)>,
-    packets: mpsc::Receiver<Packet>,
-    packet_sender: mpsc::Sender<Packet>,
-    drops: Arc<Drops>,
+    /// The one whose turn it is to be read first.
+    next_port: InterfaceId,
+    inbox: Inbox,
+    drops: Drops,
     keys: Vec<MacKey>,
     /// What we originate, with its metric.
     announced: BTreeMap<RouteKey, u16>,
@@ -223,7 +248,6 @@ impl Mode {
             clock.now(),
         );
         tracing::info!(%router_id, "speaking Babel");
-        let (packet_sender, packets) = mpsc::channel(PACKET_QUEUE);
         let mut mode = Self {
             config,
             router_id,
@@ -232,9 +256,9 @@ impl Mode {
             handle,
             installer,
             ports: BTreeMap::new(),
-            packets,
-            packet_sender,
-            drops: Arc::default(),
+            next_port: InterfaceId(0),
+            inbox: Inbox::new(),
+            drops: Drops::default(),
             keys,
             announced: BTreeMap::new(),
             follower: Follower::default(),
@@ -305,36 +329,56 @@ impl Mode {
     fn transmit(&mut self) -> Vec<osier_babel::Transmit> {
         let mut sent = Vec::new();
         while let Some(transmit) = self.speaker.poll_transmit() {
-            if let Some((_, port)) = self.ports.get(&transmit.interface) {
-                port.send(transmit.destination, &transmit.payload);
-                sent.push(transmit);
-            }
+            self.send(&transmit);
+            sent.push(transmit);
         }
         sent
     }
 
-    /// Gives the speaker a packet, and those that wait behind it.
-    fn deliver(&mut self, first: Packet) {
-        self.deliver_one(&first);
-        for _ in 1..PACKETS_PER_TURN {
-            let Ok(packet) = self.packets.try_recv() else {
-                break;
-            };
-            self.deliver_one(&packet);
+    /// Gives the speaker what waits in the sockets, one packet of each in turn, so that no link starves another.
+    fn receive(&mut self) {
+        let mut failed = Vec::new();
+        let mut left = PACKETS_PER_TURN;
+        let mut emptied = false;
+        while !emptied && failed.is_empty() {
+            emptied = true;
+            let (before, after) = (..self.next_port, self.next_port..);
+            for (&id, (_, port)) in self.ports.range(after).chain(self.ports.range(before)) {
+                if left == 0 {
+                    self.next_port = id;
+                    return;
+                }
+                match port.receive(&mut self.inbox) {
+                    Received::Packet(packet) => self.speaker.handle_packet(
+                        id,
+                        packet.source,
+                        packet.destination,
+                        packet.payload,
+                        &mut AcceptAll,
+                        self.clock.ago(packet.age),
+                    ),
+                    Received::Foreign => self.drops.foreign += 1,
+                    Received::Nothing => continue,
+                    Received::Failed(error) => failed.push((id, error)),
+                }
+                left -= 1;
+                emptied = false;
+            }
+        }
+        for (id, error) in failed {
+            // It is opened anew when interfaces are looked at next.
+            tracing::warn!(interface = self.name(id), "cannot receive, closing: {error}");
+            self.close(id);
         }
     }
 
-    fn deliver_one(&mut self, packet: &Packet) {
-        // It may have waited while its interface went away.
-        if self.ports.contains_key(&packet.interface) {
-            self.speaker.handle_packet(
-                packet.interface,
-                packet.source,
-                packet.destination,
-                &packet.payload,
-                &mut AcceptAll,
-                packet.received,
-            );
+    fn send(&mut self, transmit: &osier_babel::Transmit) {
+        let Some((link, port)) = self.ports.get(&transmit.interface) else {
+            return;
+        };
+        if let Err(error) = port.send(transmit.destination, &transmit.payload) {
+            self.drops.unsent += 1;
+            tracing::debug!(interface = %link.name, "packet not sent: {error}");
         }
     }
 
@@ -391,16 +435,8 @@ impl Mode {
             cost: if options.rtt { RttCost::default().cost } else { 0 },
             ..RttCost::default()
         };
-        let clock = self.clock;
-        let port = Port::open(
-            link.index,
-            &link.name,
-            link_local,
-            self.packet_sender.clone(),
-            self.drops.clone(),
-            move || clock.now(),
-        )?;
-        let id = InterfaceId(link.index);
+        let port = Port::open(link.index, &link.name, link_local)?;
+        let id = port.id();
         tracing::info!(interface = %link.name, %link_local, rx_cost, "speaking on interface");
         self.ports.insert(id, (link.clone(), port));
         let config = InterfaceConfig {
@@ -435,9 +471,7 @@ impl Mode {
         let flushed = self.installer.flush().await;
         tokio::time::sleep(SECOND_RETRACTION).await;
         for retraction in retractions {
-            if let Some((_, port)) = self.ports.get(&retraction.interface) {
-                port.send(retraction.destination, &retraction.payload);
-            }
+            self.send(&retraction);
         }
         flushed.map(drop).map_err(table_error)
     }

@@ -2,25 +2,24 @@
 //!
 //! A socket is bound to its interface, so the kernel sorts packets by link for us. What RFC 8966 section 4
 //! demands of a packet is checked here: link-local source, the Babel port, hop limit 1, and to the group or to
-//! our link-local address; the speaker sees nothing else.
+//! our link-local address; the speaker sees nothing else. The loop that owns the speaker reads the sockets
+//! itself: a packet is handled where the kernel put it, without a copy, a queue or a task between.
 
 use super::Error;
 use nix::libc;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt,
 };
-use osier_babel::{Destination, Instant, InterfaceId, MULTICAST, PORT};
+use osier_babel::{Destination, InterfaceId, MULTICAST, PORT};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::num::NonZeroU32;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 /// Network control (RFC 2474 section 4.2.2): routing should pass when data does not.
 const CLASS_SELECTOR_6: u32 = 0xc0;
@@ -28,47 +27,60 @@ const CLASS_SELECTOR_6: u32 = 0xc0;
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// No UDP payload is longer.
 const LONGEST_PACKET: usize = 65_535;
+/// A packet cannot have waited longer than this; else the wall clock was set meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// A packet that may be shown to the speaker.
 #[derive(Debug)]
-pub(super) struct Packet {
-    pub(super) interface: InterfaceId,
+pub(super) struct Packet<'a> {
     pub(super) source: Ipv6Addr,
     pub(super) destination: Ipv6Addr,
-    pub(super) payload: Vec<u8>,
-    pub(super) received: Instant,
+    pub(super) payload: &'a [u8],
+    /// How long it waited in the socket.
+    pub(super) age: Duration,
 }
 
-/// Packets that did not pass, over all sockets.
-#[derive(Debug, Default)]
-pub(super) struct Drops {
-    pub(super) foreign: AtomicU64,
-    pub(super) unsent: AtomicU64,
+/// What reading a socket brought.
+#[derive(Debug)]
+pub(super) enum Received<'a> {
+    Packet(Packet<'a>),
+    /// A packet that RFC 8966 section 4 forbids, or a report about what became of one that we sent.
+    Foreign,
+    /// The socket is empty.
+    Nothing,
+    /// The socket does not work any more.
+    Failed(io::Error),
+}
+
+/// Where packets are received: one for all ports.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    packet: Box<[u8]>,
+    control: Vec<u8>,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Self {
+            packet: vec![0; LONGEST_PACKET].into_boxed_slice(),
+            control: nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::timespec),
+        }
+    }
 }
 
 /// Speaks on one interface until dropped.
 #[derive(Debug)]
 pub(super) struct Port {
-    socket: Arc<UdpSocket>,
+    socket: UdpSocket,
     index: u32,
     link_local: Ipv6Addr,
-    drops: Arc<Drops>,
-    reader: JoinHandle<()>,
 }
 
 impl Port {
-    /// Joins the group on interface `index` and hands its packets to `packets`. `clock` tells when they came.
-    pub(super) fn open(
-        index: u32,
-        name: &str,
-        link_local: Ipv6Addr,
-        packets: mpsc::Sender<Packet>,
-        drops: Arc<Drops>,
-        clock: impl Fn() -> Instant + Send + 'static,
-    ) -> Result<Self, Error> {
+    /// Joins the group on interface `index`.
+    pub(super) fn open(index: u32, name: &str, link_local: Ipv6Addr) -> Result<Self, Error> {
         let socket = bind(index)
             .and_then(|socket| UdpSocket::from_std(socket.into()))
-            .map(Arc::new)
             .map_err(|source| match source.kind() {
                 io::ErrorKind::AddrInUse => Error::PortInUse {
                     interface: name.to_owned(),
@@ -81,27 +93,51 @@ impl Port {
                     source,
                 },
             })?;
-        let reader = tokio::spawn(read(
-            Reader {
-                socket: socket.clone(),
-                index,
-                link_local,
-                drops: drops.clone(),
-            },
-            packets,
-            clock,
-        ));
         Ok(Self {
             socket,
             index,
             link_local,
-            drops,
-            reader,
         })
     }
 
+    pub(super) fn id(&self) -> InterfaceId {
+        InterfaceId(self.index)
+    }
+
+    /// Whether [`Port::receive`] is worth a try; if not, the task is woken when it is.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        // An error is reported by reading.
+        self.socket.poll_recv_ready(context).map(drop)
+    }
+
+    /// Takes the oldest packet from the socket.
+    pub(super) fn receive<'a>(&self, inbox: &'a mut Inbox) -> Received<'a> {
+        let Inbox { packet, control } = inbox;
+        let received = self
+            .socket
+            .try_io(Interest::READABLE, || receive(&self.socket, packet, control));
+        match received {
+            Ok(envelope) if envelope.is_for(self.index, self.link_local) => Received::Packet(Packet {
+                source: envelope.source,
+                destination: envelope.destination,
+                payload: &packet[..envelope.length],
+                age: envelope.age(),
+            }),
+            Ok(_) => Received::Foreign,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => Received::Nothing,
+                // What ICMPv6 says of our packets, and signals; each is consumed by being read.
+                io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::Interrupted => Received::Foreign,
+                _ => Received::Failed(error),
+            },
+        }
+    }
+
     /// Sends now or never: Babel repeats what matters, and an old packet is worse than none.
-    pub(super) fn send(&self, destination: Destination, payload: &[u8]) {
+    pub(super) fn send(&self, destination: Destination, payload: &[u8]) -> io::Result<()> {
         let address = match destination {
             Destination::Multicast => MULTICAST,
             Destination::Unicast(address) => address,
@@ -114,23 +150,14 @@ impl Port {
             },
             ipi6_ifindex: self.index,
         };
-        let sent = sendmsg(
+        sendmsg(
             self.socket.as_raw_fd(),
             &[IoSlice::new(payload)],
             &[ControlMessage::Ipv6PacketInfo(&from)],
             MsgFlags::MSG_DONTWAIT,
             Some(&to),
-        );
-        if let Err(error) = sent {
-            self.drops.unsent.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(interface = self.index, %address, "packet not sent: {error}");
-        }
-    }
-}
-
-impl Drop for Port {
-    fn drop(&mut self) {
-        self.reader.abort();
+        )?;
+        Ok(())
     }
 }
 
@@ -150,52 +177,11 @@ fn bind(index: u32) -> io::Result<Socket> {
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.set_recv_hoplimit_v6(true)?;
     setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    // Round trips are measured by when packets came, not by when we had time for them (RFC 9616).
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     socket.bind(&SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0).into())?;
     socket.join_multicast_v6(&MULTICAST, index)?;
     Ok(socket)
-}
-
-struct Reader {
-    socket: Arc<UdpSocket>,
-    index: u32,
-    link_local: Ipv6Addr,
-    drops: Arc<Drops>,
-}
-
-/// Reads until the interface vanishes or nobody listens any more.
-async fn read(reader: Reader, packets: mpsc::Sender<Packet>, clock: impl Fn() -> Instant) {
-    let mut buffer = vec![0; LONGEST_PACKET];
-    loop {
-        let received = reader
-            .socket
-            .async_io(Interest::READABLE, || receive(&reader.socket, &mut buffer))
-            .await;
-        match received {
-            Ok(envelope) if envelope.is_for(reader.index, reader.link_local) => {
-                let packet = Packet {
-                    interface: InterfaceId(reader.index),
-                    source: envelope.source,
-                    destination: envelope.destination,
-                    payload: buffer[..envelope.length].to_vec(),
-                    received: clock(),
-                };
-                // Waiting here fills the socket's buffer, and the kernel then drops for us.
-                if packets.send(packet).await.is_err() {
-                    return;
-                }
-            }
-            Ok(_) => {
-                reader.drops.foreign.fetch_add(1, Ordering::Relaxed);
-            }
-            // An ICMPv6 error about something we sent. It has been consumed, so this is no busy loop.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            Err(error) => {
-                // The notification that the interface is down or gone comes by netlink.
-                tracing::debug!(interface = reader.index, "cannot receive: {error}");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-        }
-    }
 }
 
 /// What the kernel says about a received packet.
@@ -207,6 +193,8 @@ struct Envelope {
     destination: Ipv6Addr,
     interface: u32,
     hop_limit: i32,
+    /// When the kernel had it, by the wall clock since 1970.
+    arrived: Option<Duration>,
 }
 
 impl Envelope {
@@ -219,15 +207,23 @@ impl Envelope {
             && self.interface == interface
             && (self.destination == MULTICAST || self.destination == link_local)
     }
+
+    /// How long it has waited.
+    fn age(&self) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.arrived
+            .and_then(|arrived| now.checked_sub(arrived))
+            .filter(|age| *age < LONGEST_WAIT)
+            .unwrap_or_default()
+    }
 }
 
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Envelope> {
-    let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int);
-    let mut parts = [IoSliceMut::new(buffer)];
+fn receive(socket: &UdpSocket, packet: &mut [u8], control: &mut Vec<u8>) -> io::Result<Envelope> {
+    let mut parts = [IoSliceMut::new(packet)];
     let message = recvmsg::<SockaddrIn6>(
         socket.as_raw_fd(),
         &mut parts,
-        Some(&mut control),
+        Some(control),
         MsgFlags::MSG_DONTWAIT,
     )?;
     let mut envelope = Envelope {
@@ -237,6 +233,7 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Envelope> {
         destination: Ipv6Addr::UNSPECIFIED,
         interface: 0,
         hop_limit: 0,
+        arrived: None,
     };
     if let Some(address) = message.address {
         envelope.source = address.ip();
@@ -249,6 +246,7 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Envelope> {
                 envelope.interface = info.ipi6_ifindex;
             }
             ControlMessageOwned::Ipv6HopLimit(limit) => envelope.hop_limit = limit,
+            ControlMessageOwned::ScmTimestampns(time) => envelope.arrived = Some(Duration::from(time)),
             _ => {}
         }
     }
@@ -271,6 +269,7 @@ mod tests {
             destination: MULTICAST,
             interface: 3,
             hop_limit: 1,
+            arrived: None,
         }
     }
 
@@ -326,5 +325,16 @@ mod tests {
         for envelope in foreign {
             assert!(!envelope.is_for(3, OURS), "{envelope:?}");
         }
+    }
+
+    #[test]
+    fn a_wait_is_told_unless_the_wall_clock_was_set() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let age = |arrived| Envelope { arrived, ..good() }.age();
+        assert_eq!(age(None), Duration::ZERO);
+        let waited = age(Some(now - Duration::from_millis(300)));
+        assert!((300..9000).contains(&waited.as_millis()), "{waited:?}");
+        assert_eq!(age(Some(now + Duration::from_secs(3600))), Duration::ZERO);
+        assert_eq!(age(Some(now - Duration::from_secs(3600))), Duration::ZERO);
     }
 }

@@ -6,7 +6,6 @@ use crate::babel_mode::kernel::Action;
 use crate::babel_mode::report::{HeldReport, InterfaceReport, NeighbourReport, Report, RouteReport};
 use osier_babel::RouteKey;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Mode {
@@ -102,8 +101,8 @@ impl Mode {
 
     fn counters(&self) -> BTreeMap<String, u64> {
         let own = [
-            ("foreign_packets", self.drops.foreign.load(Ordering::Relaxed)),
-            ("unsent_packets", self.drops.unsent.load(Ordering::Relaxed)),
+            ("foreign_packets", self.drops.foreign),
+            ("unsent_packets", self.drops.unsent),
             ("kernel_errors", self.installer.errors()),
         ];
         let all = self.speaker.counters().list().chain(own);
