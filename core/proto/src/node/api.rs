@@ -69,8 +69,8 @@ pub struct MeshParameters {
 impl Default for MeshParameters {
     fn default() -> Self {
         Self {
-            outgoing: 10,
-            incoming: 30,
+            outgoing: 6,
+            incoming: 18,
             refresh: Duration::from_secs(300),
             leaf: false,
             configured: Vec::new(),

@@ -341,12 +341,14 @@ impl Node {
         let gap =
             (Duration::from_secs(1) * 2u32.pow(tunnel.liveness.dead_echoes.min(5))).min(LONGEST_ECHO_GAP);
         tunnel.liveness.dead_echoes += 1;
-        let is_dialling = tunnel.dial.is_some();
+        // Who began the tunnel begins it again. If that was the other end and it has restarted, it has other
+        // neighbours by now.
+        let is_ours_to_dial = tunnel.outgoing && tunnel.dial.is_none();
         let mut endpoints: Vec<_> = tunnel.handle.endpoint().into_iter().collect();
         let peer = tunnel.peer();
         self.look_at(id, now + gap);
         self.send_echo(id, now);
-        if is_dialling {
+        if !is_ours_to_dial {
             return;
         }
         let own = self.endpoints.own(now);
