@@ -10,8 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Delay of a triggered update that cannot wait: a new route, a retraction, an answer.
 pub(crate) const URGENT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(25));
-/// Delay of other triggered updates.
+/// Delay of worse metrics, which often change again at once, and of better ones: until then a way that works is
+/// known.
 pub(crate) const SOON: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(400));
+pub(crate) const LATER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 /// Pause between the portions of a long table.
 pub(crate) const DUMP_PAUSE: Duration = Duration::from_millis(5);
 /// Prefixes in one portion.

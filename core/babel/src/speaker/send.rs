@@ -8,7 +8,8 @@ use super::routes::longest_interval;
 use crate::entry::{Entry, Key, NeighbourKey, Selection};
 use crate::filter::Subject;
 use crate::output::{
-    ACK_INTERVAL, ACK_WAIT, DUMP_PAUSE, DUMP_PORTION, Dump, MAX_ACKERS, MAX_COPIES, Output, Queue, Unacked,
+    ACK_INTERVAL, ACK_WAIT, DUMP_PAUSE, DUMP_PORTION, Dump, LATER, MAX_ACKERS, MAX_COPIES, Output, Queue, SOON,
+    Unacked,
 };
 use crate::seqno::Seqno;
 use crate::source::Source;
@@ -84,16 +85,15 @@ impl Speaker {
     /// (RFC 8966 section 3.7.2). A new seqno alone or a slightly other metric waits for the periodic update.
     pub(super) fn trigger(&mut self, key: Key, now: Instant) {
         let Some(entry) = self.table.get(&key) else { return };
-        let (mut urgent, mut soon) = (Vec::new(), Vec::new());
+        let (mut urgent, mut soon, mut later) = (Vec::new(), Vec::new(), Vec::new());
         for (id, interface) in &self.interfaces {
             let say = self.announcement(&key, entry, *id, &interface.config);
             match (entry.told(*id), say) {
                 (None, None) => {}
                 (Some(told), Some(say)) if told.router_id == say.router_id => {
-                    if say.metric >= told.metric.saturating_mul(2).max(told.metric.saturating_add(256)) {
-                        urgent.push(*id);
-                    } else if is_notable(told.metric, say.metric) {
-                        soon.push(*id);
+                    if is_notable(told.metric, say.metric) {
+                        let queue = if say.metric > told.metric { &mut soon } else { &mut later };
+                        queue.push(*id);
                     }
                 }
                 // New, gone, or from another origin.
@@ -106,10 +106,13 @@ impl Speaker {
                 .into_iter()
                 .for_each(|id| self.enqueue(id, None, at, |queue| queue.add_update(key, 0)));
         }
-        if !soon.is_empty() {
-            let at = self.soon(now);
-            soon.into_iter()
-                .for_each(|id| self.enqueue(id, None, at, |queue| queue.add_update(key, 0)));
+        for (interfaces, jitter) in [(soon, SOON), (later, LATER)] {
+            if !interfaces.is_empty() {
+                let at = now + self.rng.between(jitter.0, jitter.1);
+                interfaces
+                    .into_iter()
+                    .for_each(|id| self.enqueue(id, None, at, |queue| queue.add_update(key, 0)));
+            }
         }
     }
 
