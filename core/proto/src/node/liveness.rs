@@ -7,7 +7,7 @@
 //! are waited for from its round-trip time ([`Round`]). Unanswered, the link is unusable at once and routes move:
 //! about 0.6 s after the last sign of life on a short link that loses nothing.
 //!
-//! An idle tunnel costs nothing but Babel's Hellos, every 4 s; one that is a quarter late, or another
+//! An idle tunnel costs nothing but Babel's Hellos, every 6 s; one that is a quarter late, or another
 //! neighbour's word ([`Message::Silent`]), makes us ask. So does the first data on a tunnel that has been silent
 //! for a while.
 //!
@@ -43,7 +43,7 @@ const HELD_UP: Duration = Duration::from_millis(120);
 const ACTIVE_GRID: Duration = Duration::from_millis(20);
 const IDLE_GRID: Duration = Duration::from_millis(250);
 /// Hellos are frequent on a tunnel this young.
-const YOUNG: Duration = Duration::from_secs(12);
+const YOUNG: Duration = Duration::from_secs(6);
 /// One neighbour's word about another makes us ask at most this often.
 const RUMOUR_GAP: Duration = Duration::from_secs(5);
 /// On a dead tunnel: redial after this, echo at growing distances, give up.
