@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Delay of a triggered update that cannot wait: a new route, a retraction, an answer.
 pub(crate) const URGENT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(25));
 /// Delay of worse metrics, which often change again at once: until then a way that works is known.
-pub(crate) const SOON: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(600));
+pub(crate) const SOON: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(400));
 /// What nobody waits for leaves with the next packet, and if there is none, after this long.
 pub(crate) const IDLE: Duration = Duration::from_secs(10);
 /// Pause between the portions of a long table.
@@ -20,10 +20,11 @@ pub(crate) const DUMP_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) const DUMP_PORTION: usize = 256;
 /// An update that is not acknowledged is sent at most this often (RFC 8966 section 3.7.2).
 pub(crate) const MAX_COPIES: u8 = 5;
-/// Wait for an acknowledgment of the first copy; half as long again with each further copy.
-pub(crate) const ACK_WAIT: Duration = Duration::from_millis(400);
+/// Wait for an acknowledgment of the first copy; half as long again with each further copy. Over a tunnel, whose
+/// ends may be far apart and let it share a packet, this and the next are twice as long.
+pub(crate) const ACK_WAIT: Duration = Duration::from_millis(200);
 /// How soon we ask a neighbour to acknowledge.
-pub(crate) const ACK_INTERVAL: Duration = Duration::from_millis(200);
+pub(crate) const ACK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long we let an acknowledgment wait on a link with one neighbour.
 pub(crate) const ACK_DELAY: Duration = Duration::from_millis(100);
 /// With more neighbours than this on one link acknowledgments would swamp it: updates are repeated instead.

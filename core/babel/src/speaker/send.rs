@@ -84,8 +84,8 @@ impl Speaker {
     }
 
     /// Compares what each interface was told about a prefix with what is true now, and queues what differs
-    /// (RFC 8966 section 3.7.2). A new seqno alone or a slightly other metric waits for the periodic update; a
-    /// better metric, and what split horizon takes back from our next hop, for any packet.
+    /// (RFC 8966 section 3.7.2). A new seqno alone or a slightly other metric waits for the periodic update;
+    /// over a tunnel a better metric, and what split horizon takes back from our next hop, for any packet.
     pub(super) fn trigger(&mut self, key: Key, now: Instant) {
         let Some(entry) = self.table.get(&key) else { return };
         let (mut urgent, mut soon, mut idle) = (Vec::new(), Vec::new(), Vec::new());
@@ -95,17 +95,18 @@ impl Speaker {
             match (entry.told(*id), say) {
                 (None, None) => {}
                 (Some(told), Some(say)) if told.router_id == say.router_id => {
-                    if is_notable(told.metric, say.metric) {
-                        let queue = if say.metric > told.metric {
-                            &mut soon
-                        } else {
-                            &mut idle
-                        };
+                    let doubled = told.metric.saturating_mul(2).max(told.metric.saturating_add(256));
+                    let tunnel = interface.config.point_to_point;
+                    if say.metric >= doubled && !tunnel {
+                        urgent.push(*id);
+                    } else if is_notable(told.metric, say.metric) {
+                        let can_wait = tunnel && say.metric < told.metric;
+                        let queue = if can_wait { &mut idle } else { &mut soon };
                         queue.push(*id);
                     }
                 }
                 // We go through those who hear it: they are better than we and cannot come through us.
-                (Some(_), None) if via == Some(*id) => idle.push(*id),
+                (Some(_), None) if via == Some(*id) && interface.config.point_to_point => idle.push(*id),
                 // New, gone, or from another origin.
                 _ => urgent.push(*id),
             }
@@ -390,7 +391,11 @@ impl Speaker {
         }
         let listeners: BTreeSet<Ipv6Addr> = match destination {
             Some(address) => [address].into(),
-            None => interface.neighbours_up().collect(),
+            // What was for the one neighbour may leave as for all, and it need not be up.
+            None => match interface.only_neighbour() {
+                Some(address) => [address].into(),
+                None => interface.neighbours_up().collect(),
+            },
         };
         let confirm = triggered || reliable_dump;
         let ask = confirm && (1..=MAX_ACKERS).contains(&listeners.len());
@@ -398,6 +403,11 @@ impl Speaker {
 
         let lifetime = SOURCE_LIFETIME.max(longest_interval(&self.interfaces) * 4);
         let interval = interface.update_interval();
+        let (ack_interval, ack_wait) = if interface.config.point_to_point {
+            (ACK_INTERVAL * 2, ACK_WAIT * 2)
+        } else {
+            (ACK_INTERVAL, ACK_WAIT)
+        };
         let own = self.config.router_id;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -413,7 +423,7 @@ impl Speaker {
                 router_id: Some(announcement.map_or(own, |a| a.router_id)),
                 next_hop: next_hop(&key.prefix, &interface.config),
             };
-            let opaque = writer.update(&update, ask, &mut interface.output);
+            let opaque = writer.update(&update, ask.then_some(ack_interval), &mut interface.output);
             if packets.last().is_none_or(|(last, _)| Some(*last) != opaque) {
                 packets.push((opaque.unwrap_or_default(), Vec::new()));
             }
@@ -444,7 +454,7 @@ impl Speaker {
             }
         }
         if ask || repeat {
-            let resend_at = now + ACK_WAIT * 3u32.pow(copies.into()) / 2u32.pow(copies.into());
+            let resend_at = now + ack_wait * 3u32.pow(copies.into()) / 2u32.pow(copies.into());
             let awaiting = if ask { listeners } else { BTreeSet::new() };
             for (opaque, keys) in packets {
                 let opaque = if ask { opaque } else { interface.output.opaque() };
@@ -667,18 +677,18 @@ impl Writer {
         }
     }
 
-    /// Writes an update into a packet that asks for an acknowledgment when `ask`, and returns its number.
-    fn update(&mut self, update: &wire::Update, ask: bool, output: &mut Output) -> Option<u16> {
-        if !ask {
+    /// Writes an update into a packet that asks for an acknowledgment within `ask`, and returns its number.
+    fn update(&mut self, update: &wire::Update, ask: Option<Duration>, output: &mut Output) -> Option<u16> {
+        let Some(within) = ask else {
             self.put(|builder| builder.update(update));
             return None;
-        }
+        };
         if self.opaque.is_none() || !self.builder.update(update) {
             if self.opaque.is_some() || self.builder.room() < ROOM {
                 self.next_packet();
             }
             let opaque = output.opaque();
-            self.put(|builder| builder.ack_request(opaque, Centis::promising(ACK_INTERVAL)));
+            self.put(|builder| builder.ack_request(opaque, Centis::promising(within)));
             self.opaque = Some(opaque);
             self.put(|builder| builder.update(update));
         }
