@@ -24,7 +24,11 @@ fn a_drill_of_deaths_keeps_its_budgets() {
         );
         assert!(outcome.outages.len() >= 20, "the drill hits somebody");
         assert!(p95 <= Duration::from_secs(1), "p95 {p95:?}");
-        assert!(outcome.idle.mean <= 600.0, "idle {:.0} octets/s", outcome.idle.mean);
+        assert!(
+            outcome.idle.mean <= 600.0,
+            "idle {:.0} octets/s",
+            outcome.idle.mean
+        );
         assert!(
             outcome.drill.mean <= 2000.0,
             "drill {:.0} octets/s",

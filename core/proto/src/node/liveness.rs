@@ -7,7 +7,7 @@
 //! are waited for from its round-trip time ([`Round`]). Unanswered, the link is unusable at once and routes move:
 //! about 0.6 s after the last sign of life on a short link that loses nothing.
 //!
-//! An idle tunnel costs nothing but Babel's Hellos, every 6 s; one that is a quarter late, or another
+//! An idle tunnel costs nothing but Babel's Hellos, every 5 s; one that is a quarter late, or another
 //! neighbour's word ([`Message::Silent`]), makes us ask. So does the first data on a tunnel that has been silent
 //! for a while.
 //!
