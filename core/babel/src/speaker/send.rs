@@ -378,7 +378,7 @@ impl Speaker {
         // What nobody waits for is acknowledged with what somebody does; alone it is sent twice instead.
         let idle = core::mem::take(&mut queue.idle);
         let all_idle = !triggered && !reliable_dump;
-        queue.updates.extend(idle.iter().map(|(key, _)| (*key, 0)));
+        queue.updates.extend(idle.keys().map(|key| (*key, 0)));
         if all_idle {
             self.repeat_idle(id, destination, &idle, now);
         }
