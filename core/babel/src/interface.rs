@@ -83,6 +83,15 @@ impl Interface {
             .map(|(address, _)| *address)
     }
 
+    /// The far end of a point-to-point link.
+    pub(crate) fn only_neighbour(&self) -> Option<Ipv6Addr> {
+        let mut addresses = self.neighbours.keys();
+        match (addresses.next(), addresses.next()) {
+            (Some(address), None) if self.config.point_to_point => Some(*address),
+            _ => None,
+        }
+    }
+
     /// The wait before the next Hello.
     pub(crate) fn hello_wait(&mut self) -> Duration {
         if self.greetings >= GREETINGS || self.neighbours_up().next().is_some() {

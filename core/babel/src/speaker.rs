@@ -380,11 +380,6 @@ impl Speaker {
         now + self.rng.between(crate::output::URGENT.0, crate::output::URGENT.1)
     }
 
-    /// A time within the jitter of what can wait a little.
-    fn soon(&mut self, now: Instant) -> Instant {
-        now + self.rng.between(crate::output::SOON.0, crate::output::SOON.1)
-    }
-
     /// Adds to the queue for a destination on an interface (`None`: all neighbours), which leaves by `at`.
     fn enqueue(
         &mut self,

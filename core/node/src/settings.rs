@@ -7,8 +7,8 @@
 //! endpoints = ["203.0.113.7:16697"]         # where others can reach this node, besides what it finds itself
 //! registries = ["https://registry.example"] # instead of those of the invite
 //! registry_tls_pin = "…64 hex digits…"      # SHA-256 of a self-signed registry's certificate
-//! outgoing = 10                             # tunnels to keep, and how many to accept
-//! incoming = 30
+//! outgoing = 6                              # tunnels to keep, and how many to accept
+//! incoming = 18
 //! refresh_seconds = 300                     # the least useful tunnel is replaced this often
 //! leaf = false                              # carry only our own traffic
 //! port_mapping = true                       # ask routers (UPnP) for a port

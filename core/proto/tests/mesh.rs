@@ -62,11 +62,8 @@ fn eight_nodes_join_at_once_and_one_more_reaches_all() {
     assert!(took <= secs(3), "the ninth took {took:?}");
     net.run(secs(5));
     for host in net.running() {
-        assert_eq!(
-            net.neighbours(host).len(),
-            8,
-            "everybody is everybody's neighbour"
-        );
+        let neighbours = net.neighbours(host).len();
+        assert!(neighbours >= MeshParameters::default().outgoing, "{neighbours}");
         assert_eq!(net.hosts[host].node.as_ref().unwrap().bundles().len(), 9);
     }
 }

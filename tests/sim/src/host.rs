@@ -35,6 +35,8 @@ pub struct HostOptions {
 pub struct Traffic {
     pub sent_datagrams: u64,
     pub sent_octets: u64,
+    /// Of these, all that are not pings.
+    pub sent_control: u64,
     pub received_datagrams: u64,
     pub received_octets: u64,
 }
@@ -45,6 +47,7 @@ impl core::ops::Sub for Traffic {
         Self {
             sent_datagrams: self.sent_datagrams - earlier.sent_datagrams,
             sent_octets: self.sent_octets - earlier.sent_octets,
+            sent_control: self.sent_control - earlier.sent_control,
             received_datagrams: self.received_datagrams - earlier.received_datagrams,
             received_octets: self.received_octets - earlier.received_octets,
         }

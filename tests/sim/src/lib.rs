@@ -14,7 +14,9 @@
 )]
 
 mod actions;
+pub mod breakdown;
 pub mod check;
+pub mod drill;
 mod host;
 mod random;
 pub mod registry;

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use core::time::Duration;
-use osier_sim::soak::Soak;
+use osier_sim::{breakdown, drill, soak::Soak};
 use std::io::Write as _;
 
 /// Simulates a mesh under deaths, restarts, cuts and partitions, and fails if it does not heal in time or a
@@ -18,11 +18,21 @@ struct Arguments {
     /// Virtual minutes.
     #[arg(long, default_value_t = 10)]
     minutes: u64,
+    /// Instead: so many silent deaths of the busiest relay, each followed by its return, while 60 pairs ping.
+    /// Prints outages, and what control traffic consists of.
+    #[arg(long, value_name = "KILLS")]
+    drill: Option<usize>,
+    /// With --drill: pairs that ping each other.
+    #[arg(long, default_value_t = 60, requires = "drill")]
+    pairs: usize,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut out = std::io::stdout().lock();
+    if let Some(kills) = arguments.drill {
+        return run_drill(&arguments, kills, &mut out);
+    }
     let began = std::time::Instant::now();
     let mut soak = Soak::new(arguments.nodes as usize, arguments.seed);
     soak.begin();
@@ -56,5 +66,56 @@ fn main() -> anyhow::Result<()> {
         began.elapsed(),
         soak.world.trace_hash(),
     )?;
+    Ok(())
+}
+
+fn run_drill(arguments: &Arguments, kills: usize, out: &mut impl std::io::Write) -> anyhow::Result<()> {
+    let nodes = arguments.nodes as usize;
+    let outcome = drill::run(&drill::Plan {
+        nodes,
+        pairs: arguments.pairs,
+        kills,
+        seed: arguments.seed,
+    });
+    for (when, spent) in [
+        ("Idle", &outcome.idle),
+        ("Calm: the pairs ping, nobody dies", &outcome.calm),
+        ("Drill: deaths and returns", &outcome.drill),
+    ] {
+        let parts = &spent.breakdown.parts;
+        writeln!(out, "{}", breakdown::table(when, parts, spent.seconds, nodes))?;
+        let datagrams = &spent.breakdown.datagrams;
+        writeln!(
+            out,
+            "{}",
+            breakdown::table("  by datagram, with all headers", datagrams, spent.seconds, nodes)
+        )?;
+    }
+    writeln!(
+        out,
+        "{} deaths, {} pairs hit: outage p50 {:.2?}, p95 {:.2?}, longest {:.2?}",
+        kills,
+        outcome.outages.len(),
+        outcome.percentile(0.5),
+        outcome.percentile(0.95),
+        outcome.percentile(1.0),
+    )?;
+    writeln!(
+        out,
+        "control traffic sent per host, octets/s: idle {:.0} (most {:.0}), calm {:.0} ({:.0}), \
+         drill {:.0} ({:.0}) with a death every {:.1} s; tunnels per host {:.1}, in the end {:.1}",
+        outcome.idle.mean,
+        outcome.idle.most,
+        outcome.calm.mean,
+        outcome.calm.most,
+        outcome.drill.mean,
+        outcome.drill.most,
+        outcome.drill.seconds / kills.max(1) as f64,
+        outcome.tunnels.0,
+        outcome.tunnels.1,
+    )?;
+    if let Some(violation) = outcome.violations.first() {
+        bail!("an invariant broke: {violation}");
+    }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     Host, HostId,
+    breakdown::{Breakdown, OUTER_HEADERS},
     random::{self, Random},
     registry::Registry,
     underlay::{self, LinkOptions, Underlay},
@@ -109,6 +110,8 @@ pub struct World {
     pub(crate) next_probe: u64,
     /// What nodes told their operators, newest last.
     pub log: Vec<(Instant, HostId, Event)>,
+    /// What everybody has sent.
+    pub breakdown: Breakdown,
     pub(crate) out: Vec<u8>,
 }
 
@@ -139,6 +142,7 @@ impl World {
             probes: BTreeMap::new(),
             next_probe: 0,
             log: Vec::new(),
+            breakdown: Breakdown::default(),
             out: vec![0; 65_535],
         }
     }
@@ -291,6 +295,7 @@ impl World {
         let host = &mut self.hosts[id.0 as usize];
         host.traffic.sent_datagrams += 1;
         host.traffic.sent_octets += on_the_wire(&bytes);
+        host.traffic.sent_control += self.breakdown.add(&bytes);
         let from = match &mut host.nat {
             Some(nat) => nat.outgoing(to, now),
             None => host.socket,
@@ -529,5 +534,5 @@ impl World {
 
 /// With the headers of UDP and IPv4.
 fn on_the_wire(datagram: &[u8]) -> u64 {
-    datagram.len() as u64 + 28
+    (datagram.len() + OUTER_HEADERS) as u64
 }

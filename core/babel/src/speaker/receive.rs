@@ -2,7 +2,7 @@
 
 use super::Speaker;
 use crate::neighbour::Continuity;
-use crate::output::MAX_WAITING;
+use crate::output::{ACK_DELAY, MAX_WAITING};
 use crate::seqno::Seqno;
 use crate::wire::{self, Centis, Echo, Tlv};
 use crate::{Authority, Duration, Instant, InterfaceId, RouteKey, entry::Key};
@@ -176,8 +176,18 @@ impl Speaker {
     }
 
     fn ack_request(&mut self, id: InterfaceId, src: Ipv6Addr, opaque: u16, interval: Centis, now: Instant) {
-        // Well before the interval is over (RFC 8966 section 3.3).
-        let at = self.urgent(now).min(now + interval.duration() / 2);
+        // Well before the interval is over (RFC 8966 section 3.3). Where there are only two, what we have to say
+        // meanwhile shares the packet.
+        let is_alone = self
+            .interfaces
+            .get(&id)
+            .is_some_and(|i| i.only_neighbour().is_some());
+        let half = now + interval.duration() / 2;
+        let at = if is_alone {
+            half.min(now + ACK_DELAY)
+        } else {
+            self.urgent(now).min(half)
+        };
         let mut full = false;
         self.enqueue(id, Some(src), at, |queue| {
             full = queue.acks.len() >= MAX_WAITING;

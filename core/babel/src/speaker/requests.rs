@@ -10,7 +10,7 @@ use crate::output::MAX_WAITING;
 use crate::select::clearly_better;
 use crate::seqno::Seqno;
 use crate::table::Alarm;
-use crate::{Duration, Event, INFINITY, Instant, RouteKey, RouterId, wire};
+use crate::{Duration, Event, INFINITY, Instant, InterfaceId, RouteKey, RouterId, wire};
 use std::collections::BTreeSet;
 
 /// Hop count of our own requests.
@@ -246,7 +246,7 @@ impl Speaker {
                 return self.answer(from, key, at);
             }
             if current == own.0 {
-                return self.raise_seqno(key, now);
+                return self.raise_seqno(key, from.0, now);
             }
         }
         if router_id == own.0 || asked.hop_count <= 1 {
@@ -279,8 +279,9 @@ impl Speaker {
         }
     }
 
-    /// Our own seqno rises by one, whatever was asked for, and never otherwise (3.2.2, 3.8.1.2).
-    fn raise_seqno(&mut self, key: Key, now: Instant) {
+    /// Our own seqno rises by one, whatever was asked for, and never otherwise (3.2.2, 3.8.1.2). Where nobody asked
+    /// it is told with the next update: a mere seqno is no news.
+    fn raise_seqno(&mut self, key: Key, asked_on: InterfaceId, now: Instant) {
         if self.raised_until.saturating_since(now) >= RAISE_EVERY * RAISES {
             self.counters.seqno_raises_refused += 1;
             return;
@@ -289,10 +290,7 @@ impl Speaker {
         self.seqno = self.seqno.next();
         self.events.push_back(Event::SeqnoChanged(self.seqno.0));
         let at = self.urgent(now);
-        let interfaces: Vec<_> = self.interfaces.keys().copied().collect();
-        for id in interfaces {
-            self.enqueue(id, None, at, |queue| queue.add_update(key, 0));
-        }
+        self.enqueue(asked_on, None, at, |queue| queue.add_update(key, 0));
     }
 }
 

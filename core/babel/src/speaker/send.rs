@@ -8,7 +8,8 @@ use super::routes::longest_interval;
 use crate::entry::{Entry, Key, NeighbourKey, Selection};
 use crate::filter::Subject;
 use crate::output::{
-    ACK_INTERVAL, ACK_WAIT, DUMP_PAUSE, DUMP_PORTION, Dump, MAX_ACKERS, MAX_COPIES, Output, Queue, Unacked,
+    ACK_INTERVAL, ACK_WAIT, DUMP_PAUSE, DUMP_PORTION, Dump, IDLE, MAX_ACKERS, MAX_COPIES, Output, Queue,
+    SOON, Unacked,
 };
 use crate::seqno::Seqno;
 use crate::source::Source;
@@ -17,7 +18,7 @@ use crate::timer::Timer;
 use crate::wire::{self, Builder, Centis};
 use crate::{Duration, INFINITY, Instant, InterfaceConfig, InterfaceId, IpNet, RouteKey, RouterId};
 use core::net::{IpAddr, Ipv6Addr};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Sources are remembered this long after the last update sent, or for longer when updates are rarer
 /// (RFC 8966 appendix B): no neighbour may still believe an update that we forgot.
@@ -27,6 +28,8 @@ const DUMP_GAP: Duration = Duration::from_millis(300);
 const DUMP_GAP_PER_PREFIX: Duration = Duration::from_micros(100);
 /// Copies of an update on a link with too many members to ask for acknowledgments.
 const BLIND_COPIES: u8 = 2;
+/// What is due this soon leaves with what is due now.
+const NEAR: Duration = Duration::from_millis(30);
 /// Pause after the last copy that was not acknowledged, doubling with each such case in a row.
 const GIVE_UP: Duration = Duration::from_secs(1);
 const MAX_GIVE_UPS: u8 = 4;
@@ -81,21 +84,29 @@ impl Speaker {
     }
 
     /// Compares what each interface was told about a prefix with what is true now, and queues what differs
-    /// (RFC 8966 section 3.7.2). A new seqno alone or a slightly other metric waits for the periodic update.
+    /// (RFC 8966 section 3.7.2). A new seqno alone or a slightly other metric waits for the periodic update;
+    /// over a tunnel a better metric, and what split horizon takes back from our next hop, for any packet.
     pub(super) fn trigger(&mut self, key: Key, now: Instant) {
         let Some(entry) = self.table.get(&key) else { return };
-        let (mut urgent, mut soon) = (Vec::new(), Vec::new());
+        let (mut urgent, mut soon, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+        let via = entry.selected_route().map(|((id, _), _)| id);
         for (id, interface) in &self.interfaces {
             let say = self.announcement(&key, entry, *id, &interface.config);
             match (entry.told(*id), say) {
                 (None, None) => {}
                 (Some(told), Some(say)) if told.router_id == say.router_id => {
-                    if say.metric >= told.metric.saturating_mul(2).max(told.metric.saturating_add(256)) {
+                    let doubled = told.metric.saturating_mul(2).max(told.metric.saturating_add(256));
+                    let tunnel = interface.config.point_to_point;
+                    if say.metric >= doubled && !tunnel {
                         urgent.push(*id);
                     } else if is_notable(told.metric, say.metric) {
-                        soon.push(*id);
+                        let can_wait = tunnel && say.metric < told.metric;
+                        let queue = if can_wait { &mut idle } else { &mut soon };
+                        queue.push(*id);
                     }
                 }
+                // We go through those who hear it: they are better than we and cannot come through us.
+                (Some(_), None) if via == Some(*id) && interface.config.point_to_point => idle.push(*id),
                 // New, gone, or from another origin.
                 _ => urgent.push(*id),
             }
@@ -107,9 +118,14 @@ impl Speaker {
                 .for_each(|id| self.enqueue(id, None, at, |queue| queue.add_update(key, 0)));
         }
         if !soon.is_empty() {
-            let at = self.soon(now);
+            let at = now + self.rng.between(SOON.0, SOON.1);
             soon.into_iter()
                 .for_each(|id| self.enqueue(id, None, at, |queue| queue.add_update(key, 0)));
+        }
+        for id in idle {
+            self.enqueue(id, None, now + IDLE, |queue| {
+                queue.idle.insert(key, 0);
+            });
         }
     }
 
@@ -193,6 +209,12 @@ impl Speaker {
         let Some(interface) = self.interfaces.get(&id) else {
             return;
         };
+        if let Some(address) = interface.only_neighbour() {
+            self.join_queues(id, address, now);
+        }
+        let Some(interface) = self.interfaces.get(&id) else {
+            return;
+        };
         let queues = &interface.output.queues;
         let due = queues
             .iter()
@@ -204,6 +226,46 @@ impl Speaker {
         if let Some(interface) = self.interfaces.get(&id) {
             self.timers.set(Timer::Flush(id), interface.output.next_due());
             self.timers.set(Timer::Resend(id), interface.output.next_resend());
+        }
+    }
+
+    /// With one neighbour on a link what is for it and what is for all shares packets: by unicast, as
+    /// acknowledgments and seqno requests must, unless a Hello is among it.
+    fn join_queues(&mut self, id: InterfaceId, address: Ipv6Addr, now: Instant) {
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return;
+        };
+        let queues = &mut interface.output.queues;
+        let is_due = |queue: Option<&Queue>, by| queue.and_then(|q| q.due).is_some_and(|due| due <= by);
+        let (to_all, to_one) = (queues.get(&None), queues.get(&Some(address)));
+        let joins = is_due(to_all, now) || (is_due(to_one, now) && is_due(to_all, now + NEAR));
+        if !joins {
+            return;
+        }
+        let hello = to_all.is_some_and(|q| q.hello || (interface.config.rtt.is_some() && !q.ihus.is_empty()));
+        let (from, to) = if hello {
+            (Some(address), None)
+        } else {
+            (None, Some(address))
+        };
+        let Some(mut rest) = queues.remove(&from) else {
+            return;
+        };
+        if hello {
+            let kept = Queue {
+                due: rest.due,
+                acks: core::mem::take(&mut rest.acks),
+                seqno_requests: core::mem::take(&mut rest.seqno_requests),
+                ..Queue::default()
+            };
+            if !kept.acks.is_empty() || !kept.seqno_requests.is_empty() {
+                queues.insert(from, kept);
+            }
+        }
+        let joined = interface.output.queue(to);
+        joined.join(rest);
+        if !hello {
+            joined.due_by(now);
         }
     }
 
@@ -284,7 +346,7 @@ impl Speaker {
             };
             if let Some(interface) = self.interfaces.get_mut(&id) {
                 let waiting = interface.output.queue(destination);
-                *waiting = rest;
+                waiting.join(rest);
                 waiting.due_by(now + DUMP_PAUSE);
             }
         }
@@ -308,17 +370,32 @@ impl Speaker {
         // Nobody is there to hear: the first neighbour will get the whole table.
         if interface.config.point_to_point && interface.neighbours.is_empty() {
             queue.updates.clear();
+            queue.idle.clear();
             queue.dump = None;
         }
         let triggered = !queue.updates.is_empty();
         let reliable_dump = queue.dump.is_some_and(|dump| dump.reliable);
+        // What nobody waits for is acknowledged with what somebody does; alone it is sent twice instead.
+        let idle = core::mem::take(&mut queue.idle);
+        let all_idle = !triggered && !reliable_dump;
+        queue.updates.extend(idle.keys().map(|key| (*key, 0)));
+        if all_idle {
+            self.repeat_idle(id, destination, &idle, now);
+        }
+        let Some(interface) = self.interfaces.get(&id) else {
+            return;
+        };
         let (portion, copies) = self.portion(id, &interface.config, queue);
         if portion.is_empty() {
             return;
         }
         let listeners: BTreeSet<Ipv6Addr> = match destination {
             Some(address) => [address].into(),
-            None => interface.neighbours_up().collect(),
+            // What was for the one neighbour may leave as for all, and it need not be up.
+            None => match interface.only_neighbour() {
+                Some(address) => [address].into(),
+                None => interface.neighbours_up().collect(),
+            },
         };
         let confirm = triggered || reliable_dump;
         let ask = confirm && (1..=MAX_ACKERS).contains(&listeners.len());
@@ -326,6 +403,11 @@ impl Speaker {
 
         let lifetime = SOURCE_LIFETIME.max(longest_interval(&self.interfaces) * 4);
         let interval = interface.update_interval();
+        let (ack_interval, ack_wait) = if interface.config.point_to_point {
+            (ACK_INTERVAL * 2, ACK_WAIT * 2)
+        } else {
+            (ACK_INTERVAL, ACK_WAIT)
+        };
         let own = self.config.router_id;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return;
@@ -341,7 +423,7 @@ impl Speaker {
                 router_id: Some(announcement.map_or(own, |a| a.router_id)),
                 next_hop: next_hop(&key.prefix, &interface.config),
             };
-            let opaque = writer.update(&update, ask, &mut interface.output);
+            let opaque = writer.update(&update, ask.then_some(ack_interval), &mut interface.output);
             if packets.last().is_none_or(|(last, _)| Some(*last) != opaque) {
                 packets.push((opaque.unwrap_or_default(), Vec::new()));
             }
@@ -372,7 +454,7 @@ impl Speaker {
             }
         }
         if ask || repeat {
-            let resend_at = now + ACK_WAIT * 3u32.pow(copies.into()) / 2u32.pow(copies.into());
+            let resend_at = now + ack_wait * 3u32.pow(copies.into()) / 2u32.pow(copies.into());
             let awaiting = if ask { listeners } else { BTreeSet::new() };
             for (opaque, keys) in packets {
                 let opaque = if ask { opaque } else { interface.output.opaque() };
@@ -386,6 +468,26 @@ impl Speaker {
                 };
                 interface.output.unacked.insert(opaque, unacked);
             }
+        }
+    }
+
+    /// What nobody waits for and nobody was asked to acknowledge goes out once more.
+    fn repeat_idle(
+        &mut self,
+        id: InterfaceId,
+        destination: Option<Ipv6Addr>,
+        sent: &BTreeMap<Key, u8>,
+        now: Instant,
+    ) {
+        let again: Vec<Key> = sent
+            .iter()
+            .filter(|(_, copies)| **copies + 1 < BLIND_COPIES)
+            .map(|(key, _)| *key)
+            .collect();
+        if !again.is_empty() {
+            self.enqueue(id, destination, now + IDLE, |queue| {
+                queue.idle.extend(again.into_iter().map(|key| (key, 1)));
+            });
         }
     }
 
@@ -575,18 +677,18 @@ impl Writer {
         }
     }
 
-    /// Writes an update into a packet that asks for an acknowledgment when `ask`, and returns its number.
-    fn update(&mut self, update: &wire::Update, ask: bool, output: &mut Output) -> Option<u16> {
-        if !ask {
+    /// Writes an update into a packet that asks for an acknowledgment within `ask`, and returns its number.
+    fn update(&mut self, update: &wire::Update, ask: Option<Duration>, output: &mut Output) -> Option<u16> {
+        let Some(within) = ask else {
             self.put(|builder| builder.update(update));
             return None;
-        }
+        };
         if self.opaque.is_none() || !self.builder.update(update) {
             if self.opaque.is_some() || self.builder.room() < ROOM {
                 self.next_packet();
             }
             let opaque = output.opaque();
-            self.put(|builder| builder.ack_request(opaque, Centis::promising(ACK_INTERVAL)));
+            self.put(|builder| builder.ack_request(opaque, Centis::promising(within)));
             self.opaque = Some(opaque);
             self.put(|builder| builder.update(update));
         }

@@ -22,7 +22,7 @@ pub(crate) struct UpArgs {
     /// An address and port where others can reach this node, besides what it finds out itself; repeatable
     #[arg(long = "endpoint", short, value_name = "ADDR:PORT")]
     endpoints: Vec<SocketAddr>,
-    /// How many tunnels to choose and keep [default: 10]
+    /// How many tunnels to choose and keep [default: 6; others choose as many with us]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     neighbours: Option<u16>,
     /// Carry only this node's own traffic

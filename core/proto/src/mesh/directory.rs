@@ -43,9 +43,15 @@ pub struct Directory {
     by_tunnel_key: BTreeMap<TunnelKey, NodeId>,
     /// Of [`Directory::digest`], until something changes.
     digest: Option<[u8; 32]>,
+    changed: Instant,
 }
 
 impl Directory {
+    /// When a bundle last came.
+    pub fn changed(&self) -> Instant {
+        self.changed
+    }
+
     pub fn len(&self) -> usize {
         self.members.len()
     }
@@ -105,7 +111,7 @@ impl Directory {
             if self.members.len() >= CAPACITY {
                 return Learnt::Full;
             }
-            self.digest = None;
+            (self.digest, self.changed) = (None, now);
             self.by_router_id.insert(router_id, node);
             self.by_tunnel_key.insert(bundle.certificate.tunnel_key, node);
             let member = Member {
@@ -117,7 +123,7 @@ impl Directory {
             self.members.insert(node, member);
             return Learnt::New;
         };
-        self.digest = None;
+        (self.digest, self.changed) = (None, now);
         self.by_tunnel_key.remove(&known.bundle.certificate.tunnel_key);
         self.by_tunnel_key.insert(bundle.certificate.tunnel_key, node);
         known.bundle = bundle;

@@ -15,7 +15,7 @@ pub const PACE: Duration = Duration::from_millis(50);
 /// How long the first of several bundles waits for others.
 pub const GATHER: Duration = Duration::from_millis(20);
 /// News of others waits up to this much longer, at random: what a neighbour tells us meanwhile it need not hear.
-pub const LINGER: Duration = Duration::from_millis(160);
+pub const LINGER: Duration = Duration::from_millis(1000);
 /// Origins without a certificate that routes wait for.
 const WAITING: usize = 4096;
 /// Routes remembered per such origin.

@@ -54,7 +54,7 @@ pub enum Engine {
 /// Neighbour choice (DESIGN section 5).
 #[derive(Clone, Debug)]
 pub struct MeshParameters {
-    /// Outgoing tunnels to keep; 10 by default.
+    /// Outgoing tunnels to keep; 6 by default, so that nodes have about twelve.
     pub outgoing: usize,
     /// Incoming tunnels to accept; 3 times `outgoing` by default.
     pub incoming: usize,
@@ -69,8 +69,8 @@ pub struct MeshParameters {
 impl Default for MeshParameters {
     fn default() -> Self {
         Self {
-            outgoing: 10,
-            incoming: 30,
+            outgoing: 6,
+            incoming: 18,
             refresh: Duration::from_secs(300),
             leaf: false,
             configured: Vec::new(),

@@ -15,9 +15,9 @@ use crate::{
 
 /// Measurements of the round-trip time: soon after link-up, then now and then.
 const MEASURE_FIRST: Duration = Duration::from_millis(300);
-const MEASURE_BUSY: Duration = Duration::from_secs(10);
-const MEASURE_IDLE: Duration = Duration::from_secs(60);
-/// Samples that do not count (the session is still warming up), and those taken quickly.
+const MEASURE_BUSY: Duration = Duration::from_secs(20);
+const MEASURE_IDLE: Duration = Duration::from_secs(120);
+/// Samples that do not count when there are others (the session is still warming up), and those taken quickly.
 const DROPPED_SAMPLES: u32 = 1;
 const QUICK_SAMPLES: u32 = 3;
 
@@ -108,14 +108,18 @@ impl Node {
         let ours = LinkCounters { sent, received };
         tunnel.liveness.delivery.measure(ours, peers);
         tunnel.rtt.samples = tunnel.rtt.samples.saturating_add(1);
-        if tunnel.rtt.samples <= DROPPED_SAMPLES {
-            // The next one counts, and Babel had better know it before it talks of this link.
-            return self
-                .timers
+        let earlier = tunnel.rtt.smoothed;
+        let counts = tunnel.rtt.samples > DROPPED_SAMPLES;
+        let begins = tunnel.rtt.samples == DROPPED_SAMPLES + 1;
+        tunnel.rtt.smoothed = match earlier {
+            Some(old) if counts && !begins => Some((old * 3 + sample) / 4),
+            // One that does not count serves until the next: it is too long rather than too short.
+            _ => Some(sample),
+        };
+        if !counts {
+            self.timers
                 .advance(Timer::Echo(id), now + Duration::from_millis(1));
         }
-        let smoothed = tunnel.rtt.smoothed.map_or(sample, |old| (old * 3 + sample) / 4);
-        tunnel.rtt.smoothed = Some(smoothed);
         self.tell_cost(id, now);
     }
 

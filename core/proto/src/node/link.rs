@@ -101,8 +101,10 @@ impl Node {
                 }
             }
             Message::Digest {
-                hash, revocations, ..
-            } => self.take_digest(id, &hash, revocations, now),
+                members,
+                hash,
+                revocations,
+            } => self.take_digest(id, (members, &hash), revocations, now),
             Message::Summary { entries, .. } => self.take_summary(id, &entries, now),
             Message::Echo { nonce, sent_at, .. } => {
                 let counters = self.link_counters(id);

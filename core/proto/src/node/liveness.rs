@@ -7,7 +7,7 @@
 //! are waited for from its round-trip time ([`Round`]). Unanswered, the link is unusable at once and routes move:
 //! about 0.6 s after the last sign of life on a short link that loses nothing.
 //!
-//! An idle tunnel costs nothing but Babel's Hellos, every 4 s; one that is a quarter late, or another
+//! An idle tunnel costs nothing but Babel's Hellos, every 5 s; one that is a quarter late, or another
 //! neighbour's word ([`Message::Silent`]), makes us ask. So does the first data on a tunnel that has been silent
 //! for a while.
 //!
@@ -43,7 +43,7 @@ const HELD_UP: Duration = Duration::from_millis(120);
 const ACTIVE_GRID: Duration = Duration::from_millis(20);
 const IDLE_GRID: Duration = Duration::from_millis(250);
 /// Hellos are frequent on a tunnel this young.
-const YOUNG: Duration = Duration::from_secs(12);
+const YOUNG: Duration = Duration::from_secs(6);
 /// One neighbour's word about another makes us ask at most this often.
 const RUMOUR_GAP: Duration = Duration::from_secs(5);
 /// On a dead tunnel: redial after this, echo at growing distances, give up.
@@ -341,12 +341,14 @@ impl Node {
         let gap =
             (Duration::from_secs(1) * 2u32.pow(tunnel.liveness.dead_echoes.min(5))).min(LONGEST_ECHO_GAP);
         tunnel.liveness.dead_echoes += 1;
-        let is_dialling = tunnel.dial.is_some();
+        // Who began the tunnel begins it again. If that was the other end and it has restarted, it has other
+        // neighbours by now.
+        let is_ours_to_dial = tunnel.outgoing && tunnel.dial.is_none();
         let mut endpoints: Vec<_> = tunnel.handle.endpoint().into_iter().collect();
         let peer = tunnel.peer();
         self.look_at(id, now + gap);
         self.send_echo(id, now);
-        if is_dialling {
+        if !is_ours_to_dial {
             return;
         }
         let own = self.endpoints.own(now);

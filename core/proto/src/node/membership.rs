@@ -23,8 +23,15 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-const DIGEST_INTERVAL: Duration = Duration::from_secs(60);
-const FIRST_DIGESTS: Duration = Duration::from_secs(1);
+/// Digests to one neighbour, and after link-up.
+const DIGEST_INTERVAL: Duration = Duration::from_secs(120);
+const FIRST_DIGESTS: Duration = Duration::from_secs(2);
+/// Neighbours are told where we see them with the first digests and with every so-manieth; they forget it after
+/// 10 min.
+const FIRST_OBSERVED: u32 = 2;
+const OBSERVED_EVERY: u32 = 2;
+/// While news is younger than this it is still spreading, and digests differ for no other reason.
+const SPREADING: Duration = Duration::from_secs(2);
 /// Summaries sent to one neighbour before it has to wait for the next digest of ours.
 const MAX_SUMMARIES: u32 = 2;
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
@@ -292,13 +299,14 @@ impl Node {
         tunnel.summaries = 0;
         let endpoint = tunnel.handle.endpoint();
         // Soon again at first: one side may not have heard the other.
-        let interval = DIGEST_INTERVAL.min(FIRST_DIGESTS * 4u32.pow(tunnel.digests.min(4)));
+        let interval = DIGEST_INTERVAL.min(FIRST_DIGESTS * 8u32.pow(tunnel.digests.min(4)));
+        let says_where = tunnel.digests < FIRST_OBSERVED || tunnel.digests.is_multiple_of(OBSERVED_EVERY);
         tunnel.digests += 1;
         let next = self.random.around(interval);
         self.timers.set(Timer::Digest(id), now + next);
         let digest = self.digest();
         self.send_link(id, &digest, now);
-        if let Some(endpoint) = endpoint {
+        if let Some(endpoint) = endpoint.filter(|_| says_where) {
             self.send_link(id, &Message::Observed(endpoint), now);
         }
     }
@@ -311,11 +319,22 @@ impl Node {
         }
     }
 
-    pub(super) fn take_digest(&mut self, id: TunnelId, hash: &[u8; 32], number: u64, now: Instant) {
+    pub(super) fn take_digest(
+        &mut self,
+        id: TunnelId,
+        (members, hash): (u32, &[u8; 32]),
+        number: u64,
+        now: Instant,
+    ) {
         if self.revocations.as_ref().is_some_and(|list| list.number > number) {
             self.send_revocations(id, now);
         }
         if self.directory.digest() == *hash {
+            return;
+        }
+        // Who knows fewer members is new here, or they are; otherwise the next digest will tell.
+        let is_spreading = now.saturating_since(self.directory.changed()) < SPREADING;
+        if is_spreading && members as usize >= self.directory.len() {
             return;
         }
         let Some(tunnel) = self.tunnels.get_mut(&id) else {

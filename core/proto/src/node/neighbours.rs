@@ -20,6 +20,9 @@ use core::{cmp::Reverse, net::SocketAddr};
 
 /// A dialled tunnel that has not opened by then no longer counts as one: another is dialled beside it.
 const HEDGE: Duration = Duration::from_secs(1);
+/// A neighbour that fell silent is not replaced for this long while enough tunnels work, whoever began them: most
+/// come back, and a new tunnel costs more than a gap among many.
+const RETURN: Duration = Duration::from_secs(60);
 /// Routes leave a tunnel that is being replaced for this long before it closes.
 const LEAVE: Duration = Duration::from_secs(3);
 const SOONEST: Duration = Duration::from_millis(100);
@@ -31,9 +34,17 @@ impl Node {
             return;
         }
         let (mut have, mut dialling) = (0, 0);
+        let target = self.parameters.outgoing;
+        let can_wait = self.tunnels.values().filter(|t| t.is_usable()).count() >= target;
+        let mut replace_at = None::<Instant>;
         for tunnel in self.tunnels.values().filter(|t| t.outgoing) {
+            let returns_until = tunnel.liveness.dead_since.map(|at| at + RETURN);
             match tunnel.phase {
                 Phase::Open if tunnel.is_usable() => have += 1,
+                Phase::Open if can_wait && !tunnel.closing && returns_until > Some(now) => {
+                    have += 1;
+                    replace_at = returns_until.min(replace_at.or(returns_until));
+                }
                 Phase::Open => {}
                 Phase::Dialling | Phase::Greeting => {
                     dialling += 1;
@@ -41,7 +52,9 @@ impl Node {
                 }
             }
         }
-        let target = self.parameters.outgoing;
+        if let Some(at) = replace_at {
+            self.timers.advance(Timer::Dial, at);
+        }
         let want = target
             .saturating_sub(have)
             .min((2 * target).saturating_sub(dialling));

@@ -188,7 +188,7 @@ pub(super) struct Tunnel {
 }
 
 /// Interval of Babel Hellos, and while a tunnel is new, so that losses delay the first routes less.
-pub(super) const IDLE_INTERVAL: Duration = Duration::from_secs(4);
+pub(super) const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 /// Cost of a link before its round-trip time is known: higher than most, so that measuring lowers it. From a low
 /// one, metrics would rise above what was announced before, and every route would need a new seqno to become

@@ -126,13 +126,14 @@ impl Node {
         self.transmit(remote, datagram);
     }
 
-    /// Lets every session renew its keys. Those that have none yet are dialled at our own pace.
+    /// Lets every session renew its keys. Those that have none yet are dialled at our own pace, and silent ones
+    /// by the end that began them.
     pub(super) fn tick_sessions(&mut self, now: Instant) {
         self.factory.tick(now);
         let handles: Vec<_> = self
             .tunnels
             .values()
-            .filter(|t| t.phase != Phase::Dialling)
+            .filter(|t| t.phase != Phase::Dialling && (t.outgoing || t.liveness.usable))
             .map(|t| Arc::clone(&t.handle))
             .collect();
         for handle in handles {
