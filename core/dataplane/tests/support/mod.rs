@@ -46,6 +46,10 @@ pub struct Router {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {
     Send(SocketAddr, Vec<u8>),
+    /// A relay frame that was changed where it is.
+    InPlace(SocketAddr, Vec<u8>),
+    NeedsSession(Vec<u8>),
+    Handshake(TunnelId, Vec<u8>),
     Deliver(Vec<u8>),
     ControlDatagram(Vec<u8>),
     ControlPacket(TunnelId, Vec<u8>),
@@ -97,9 +101,13 @@ impl Router {
     pub fn receive(&mut self, source: SocketAddr, datagram: &[u8]) -> Done {
         let mut datagram = datagram.to_vec();
         let mut out = vec![0; 65_535];
-        own(self
+        let action = self
             .forwarder
-            .from_network(&self.snapshot, source, &mut datagram, &mut out, self.now))
+            .from_network(&self.snapshot, source, &mut datagram, &mut out, self.now);
+        match action {
+            Action::SendInPlace { remote, span } => Done::InPlace(remote, datagram[span].to_vec()),
+            other => own(other),
+        }
     }
 
     pub fn send(&mut self, packet: &[u8]) -> Done {
@@ -153,6 +161,9 @@ impl Router {
 fn own(action: Action<'_>) -> Done {
     match action {
         Action::Send { remote, datagram } => Done::Send(remote, datagram.to_vec()),
+        Action::SendInPlace { .. } => panic!("nothing was received"),
+        Action::NeedsSession(packet) => Done::NeedsSession(packet.to_vec()),
+        Action::RelayedHandshake(tunnel, message) => Done::Handshake(tunnel, message.to_vec()),
         Action::Deliver(packet) => Done::Deliver(packet.to_vec()),
         Action::ControlDatagram(datagram) => Done::ControlDatagram(datagram.to_vec()),
         Action::ControlPacket(tunnel, packet) => Done::ControlPacket(tunnel, packet.to_vec()),
@@ -166,7 +177,7 @@ impl Done {
     #[track_caller]
     pub fn datagram(self) -> Vec<u8> {
         match self {
-            Self::Send(_, datagram) => datagram,
+            Self::Send(_, datagram) | Self::InPlace(_, datagram) => datagram,
             other => panic!("expected a datagram to send, got {other:?}"),
         }
     }
