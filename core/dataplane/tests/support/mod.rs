@@ -12,10 +12,11 @@
 use core::net::{Ipv6Addr, SocketAddr};
 use osier_dataplane::{Action, Forwarder};
 use osier_proto::{
-    Duration, Instant, IpNet, Snapshot,
+    Duration, Instant, IpNet, RouterId, Snapshot,
     fib::Hop,
     identity::TunnelKey,
-    snapshot::{Activity, TunnelHandle},
+    relay::{self, HopKey, RelayKey},
+    snapshot::{Activity, SessionHandle, TunnelHandle},
     tunnel::{
         Initiation, MessageKind, Opened, SessionFactory, TunnelId, plain::PlainFactory,
         wireguard::WireGuardFactory,
@@ -88,6 +89,35 @@ impl Router {
         self.snapshot
             .add_tunnel(index, Arc::new(TunnelHandle::new(id, session, Some(endpoint))));
         id
+    }
+
+    pub fn add_session(&mut self, peer: &Self) -> Arc<SessionHandle> {
+        let index = 0x77_0000 + u32::from(peer.number);
+        let session = self.factory.new_session(peer.key, index, self.now);
+        let prefix = prefix(peer.number);
+        let locator = relay::locator(&prefix).expect("a short prefix");
+        let session = Arc::new(SessionHandle::new(
+            router_id(peer.number),
+            locator,
+            &[prefix],
+            session,
+        ));
+        Arc::make_mut(&mut self.snapshot.sessions).add(index, Arc::clone(&session));
+        session
+    }
+
+    pub fn relay_key(&self, id: TunnelId, epoch: u8) -> RelayKey {
+        let mut indices = self.snapshot.receivers.iter();
+        let (index, _) = indices.find(|(_, t)| t.id() == id).expect("a tunnel");
+        RelayKey {
+            receiver: index << 8 | u32::from(epoch),
+            key: HopKey([self.number as u8 ^ epoch ^ id.0 as u8; 32]),
+        }
+    }
+
+    pub fn dropped(&self, reason: osier_dataplane::DropReason) -> u64 {
+        let mut drops = self.forwarder.drops();
+        drops.find(|(r, _)| *r == reason).map_or(0, |(_, count)| count)
     }
 
     pub fn tunnel(&self, id: TunnelId) -> &TunnelHandle {
@@ -199,6 +229,58 @@ pub fn connect(a: &mut Router, b: &mut Router) -> (TunnelId, TunnelId) {
     a.snapshot.fib.insert(prefix(b.number), Hop::Tunnel(at_a));
     b.snapshot.fib.insert(prefix(a.number), Hop::Tunnel(at_b));
     (at_a, at_b)
+}
+
+/// Each end tells the other what it wants on relay frames.
+pub fn share_relay_keys(a: &mut Router, at_a: TunnelId, b: &mut Router, at_b: TunnelId) {
+    let (at_a, at_b) = ((&*a, at_a), (&*b, at_b));
+    for ((receiver, of), (sender, from)) in [(at_a, at_b), (at_b, at_a)] {
+        let key = receiver.relay_key(of, 1);
+        receiver.tunnel(of).add_relay_key(key.clone());
+        sender.tunnel(from).set_peer_relay_key(Some(key));
+    }
+}
+
+/// An end-to-end session between two routers, with keys; nothing of it goes through the forwarders.
+pub fn join_session(a: &mut Router, c: &mut Router) {
+    let (at_a, at_c) = (a.add_session(c), c.add_session(a));
+    let (mut first, mut second) = ([0; 256], [0; 256]);
+    let nowhere = SocketAddr::from(([192, 0, 2, 200], 1));
+    let initiation = at_a.session().initiate(a.now, &mut first).expect("an initiation");
+    let Opened::Reply(response) = at_c.session().open(c.now, nowhere, initiation, &mut second) else {
+        panic!("no response")
+    };
+    let Opened::Reply(keepalive) = at_a.session().open(a.now, nowhere, response, &mut first) else {
+        panic!("no keepalive")
+    };
+    at_a.set_up(true);
+    let (opened, activity) = at_c.open(c.now, nowhere, keepalive, &mut second);
+    assert_eq!(opened, Opened::Packet(&[]));
+    assert_eq!(activity, Some(Activity::SessionUp(router_id(a.number))));
+}
+
+/// A line a - r - c whose ends exchange relay frames.
+pub fn relayed_line(engine: Engine) -> [Router; 3] {
+    let [mut a, mut r, mut c] = [1, 9, 2].map(|number| Router::new(engine, number));
+    let (a_to_r, r_to_a) = connect(&mut a, &mut r);
+    share_relay_keys(&mut a, a_to_r, &mut r, r_to_a);
+    let (r_to_c, c_to_r) = connect(&mut r, &mut c);
+    share_relay_keys(&mut r, r_to_c, &mut c, c_to_r);
+    for (router, via, origin) in [(&mut a, a_to_r, 2), (&mut c, c_to_r, 1)] {
+        let origin_id = router_id(origin);
+        let hop = Hop::Relayed {
+            via,
+            origin: origin_id,
+        };
+        router.snapshot.fib.insert(prefix(origin), hop);
+        router.activities();
+    }
+    r.activities();
+    [a, r, c]
+}
+
+pub fn router_id(number: u16) -> RouterId {
+    RouterId([number as u8; 8])
 }
 
 /// A handshake begun by `a`, through the forwarders and the control stand-ins of both.
