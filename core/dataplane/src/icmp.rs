@@ -64,6 +64,19 @@ impl Header {
         }
     }
 
+    /// Whether this is an ICMPv6 error.
+    pub(crate) fn is_error(&self, packet: &[u8]) -> bool {
+        self.icmp_type(packet).is_some_and(|kind| kind < 128)
+    }
+
+    /// Where the packet was going that this ICMPv6 error is about.
+    pub(crate) fn error_about(&self, packet: &[u8]) -> Option<Ipv6Addr> {
+        let quoted = packet.get(IPV6_HEADER + ICMPV6_HEADER..self.length)?;
+        self.is_error(packet)
+            .then(|| quoted.first_chunk())?
+            .map(|header| address(header, 24))
+    }
+
     fn icmp_type(&self, packet: &[u8]) -> Option<u8> {
         (self.next_header == ICMPV6 && self.length >= IPV6_HEADER + ICMPV6_HEADER)
             .then(|| packet[IPV6_HEADER])

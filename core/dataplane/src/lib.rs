@@ -13,7 +13,7 @@ mod icmp;
 
 pub use forward::Forwarder;
 
-use core::net::SocketAddr;
+use core::{net::SocketAddr, ops::Range};
 use osier_proto::tunnel::TunnelId;
 
 /// What to do with the bytes in the output buffer.
@@ -21,8 +21,14 @@ use osier_proto::tunnel::TunnelId;
 pub enum Action<'a> {
     /// Send the datagram.
     Send { remote: SocketAddr, datagram: &'a [u8] },
+    /// Send this part of the received datagram, which was changed where it is: a relay frame on its way.
+    SendInPlace { remote: SocketAddr, span: Range<usize> },
     /// Write the packet to the TUN device.
     Deliver(&'a [u8]),
+    /// Give the packet to `Node::handle_unsent_packet`: there is no end-to-end session yet.
+    NeedsSession(&'a [u8]),
+    /// Give the message to `Node::handle_relayed_handshake`: it came in a relay frame through the tunnel.
+    RelayedHandshake(TunnelId, &'a [u8]),
     /// Give the datagram to `Node::handle_datagram`: a handshake message or a cookie.
     ControlDatagram(&'a [u8]),
     /// Give the decrypted packet to `Node::handle_tunnel_packet`: its source and its destination are link-local
@@ -59,11 +65,25 @@ pub enum DropReason {
     SourceNotPermitted,
     /// A data message for a session we do not have.
     UnknownReceiver,
+    /// A relay frame that is not from the neighbour, was changed on the way, or is for a key that is gone.
+    FrameForged,
+    /// A relay frame that came before, or is too old to tell.
+    FrameReplayed,
+    /// The next hop of a relay frame takes none.
+    NoRelayKey,
+    /// A relayed message for an end-to-end session we do not have.
+    UnknownSession,
+    /// A relayed message that the end-to-end session refused: forged, replayed, changed on the way.
+    SessionRejected,
+    /// There is no end-to-end session yet, and control has enough packets that wait for one.
+    AwaitingSession,
+    /// A packet for us that relays could read or invent, from an origin that can hold a session with us.
+    InTheClear,
 }
 
 impl DropReason {
     /// Every reason, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::NotOurSource,
         Self::Scope,
@@ -75,6 +95,13 @@ impl DropReason {
         Self::Unauthenticated,
         Self::SourceNotPermitted,
         Self::UnknownReceiver,
+        Self::FrameForged,
+        Self::FrameReplayed,
+        Self::NoRelayKey,
+        Self::UnknownSession,
+        Self::SessionRejected,
+        Self::AwaitingSession,
+        Self::InTheClear,
     ];
 
     /// A stable name for metrics and status.
@@ -91,6 +118,13 @@ impl DropReason {
             Self::Unauthenticated => "unauthenticated",
             Self::SourceNotPermitted => "source-not-permitted",
             Self::UnknownReceiver => "unknown-receiver",
+            Self::FrameForged => "frame-forged",
+            Self::FrameReplayed => "frame-replayed",
+            Self::NoRelayKey => "no-relay-key",
+            Self::UnknownSession => "unknown-session",
+            Self::SessionRejected => "session-rejected",
+            Self::AwaitingSession => "awaiting-session",
+            Self::InTheClear => "in-the-clear",
         }
     }
 }

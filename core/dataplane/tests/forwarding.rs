@@ -370,6 +370,7 @@ fn sources_that_do_not_belong_are_dropped() {
             "link-local to a global address"
         );
         assert_eq!(smuggle(&mut b, "::"), refused);
+        b.route("fd00:0:0:7::/64", Hop::Tunnel(at_b));
         assert!(
             matches!(smuggle(&mut b, "fd00:0:0:7::1"), Done::Deliver(_)),
             "a relay carries others' packets"
@@ -504,6 +505,7 @@ fn packets_queued_without_keys_leave_after_the_handshake() {
         );
         let response = b.control(a.socket, &initiation).expect("a response");
         b.open(TunnelId(1));
+        b.route("fd00:0:0:1::/64", Hop::Tunnel(TunnelId(1)));
         let keepalive = a.control(b.socket, &response).expect("a keepalive");
         assert_eq!(b.receive(a.socket, &keepalive), Done::Nothing);
         let mut out = vec![0; 65_535];

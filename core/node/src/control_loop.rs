@@ -255,6 +255,10 @@ impl ControlLoop {
         match message {
             FromPath::Datagram(remote, datagram) => node.handle_datagram(remote, &datagram, now),
             FromPath::TunnelPacket(tunnel, packet) => node.handle_tunnel_packet(tunnel, &packet, now),
+            FromPath::RelayedHandshake(tunnel, message) => {
+                node.handle_relayed_handshake(tunnel, &message, now);
+            }
+            FromPath::Unsent(packet) => node.handle_unsent_packet(&packet, now),
             FromPath::Probe(packet) => node.handle_probe_packet(&packet, now),
             FromPath::Activity(activity) => node.handle_activity(activity, now),
             FromPath::TunLost(reason) => {

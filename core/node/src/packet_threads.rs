@@ -39,6 +39,10 @@ const BUFFER: usize = 65_535;
 pub enum FromPath {
     Datagram(SocketAddr, Vec<u8>),
     TunnelPacket(TunnelId, Vec<u8>),
+    /// A handshake message of an end-to-end session, which came through this tunnel.
+    RelayedHandshake(TunnelId, Vec<u8>),
+    /// A packet of this machine that waits for an end-to-end session.
+    Unsent(Vec<u8>),
     Probe(Vec<u8>),
     Activity(Activity),
     /// The TUN device is gone; the thread that read it has ended.
@@ -117,17 +121,28 @@ impl Shared {
         let action = path
             .forwarder
             .from_network(snapshot, source, datagram, &mut path.out, now);
-        self.perform(Some(source), action);
+        match action {
+            Action::SendInPlace { remote, span } => self.send(remote, &datagram[span]),
+            action => self.perform(Some(source), action),
+        }
         self.report(&mut path.forwarder);
+    }
+
+    fn send(&self, remote: SocketAddr, datagram: &[u8]) {
+        if self.udp.send(remote, datagram).is_err() {
+            self.counters.count_send_error();
+        }
     }
 
     /// Does what the forwarder decided.
     fn perform(&self, source: Option<SocketAddr>, action: Action<'_>) {
         match action {
-            Action::Send { remote, datagram } => {
-                if self.udp.send(remote, datagram).is_err() {
-                    self.counters.count_send_error();
-                }
+            Action::Send { remote, datagram } => self.send(remote, datagram),
+            // Only what was received is sent in place, and its caller holds it.
+            Action::SendInPlace { .. } => {}
+            Action::NeedsSession(packet) => self.tell(FromPath::Unsent(packet.to_vec())),
+            Action::RelayedHandshake(tunnel, message) => {
+                self.tell(FromPath::RelayedHandshake(tunnel, message.to_vec()));
             }
             Action::Deliver(packet) => {
                 if self.tun.send(packet).is_err() {

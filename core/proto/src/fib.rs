@@ -11,7 +11,7 @@
 //! Who can choose prefixes could choose colliding ones: only prefixes that a certificate permits get here, and
 //! a long shard costs time, not correctness.
 
-use crate::{IpNet, tunnel::TunnelId};
+use crate::{IpNet, RouterId, tunnel::TunnelId};
 use core::net::Ipv6Addr;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
@@ -22,8 +22,24 @@ pub enum Hop {
     /// Ours: deliver to the TUN device.
     Local,
     Tunnel(TunnelId),
+    /// Through the neighbour of this tunnel and perhaps others to `origin`, with whom we hold (or can hold) an
+    /// end-to-end session.
+    Relayed {
+        via: TunnelId,
+        origin: RouterId,
+    },
     /// Known to be unreachable: answer with an ICMPv6 error, never fall back to a covering prefix.
     Unreachable,
+}
+
+impl Hop {
+    /// The tunnel that it goes over, whoever may read it.
+    pub fn tunnel(self) -> Option<TunnelId> {
+        match self {
+            Self::Tunnel(id) | Self::Relayed { via: id, .. } => Some(id),
+            Self::Local | Self::Unreachable => None,
+        }
+    }
 }
 
 /// Traffic that came from one origin, that is, one prefix of the table: what we carried for it and what was

@@ -19,6 +19,7 @@ pub mod node;
 pub mod packet;
 pub mod record;
 pub mod registry_api;
+pub mod relay;
 pub mod revocation;
 mod signed;
 pub mod snapshot;

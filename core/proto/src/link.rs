@@ -11,6 +11,7 @@ use crate::{
     codec::{Reader, Writer, check_size},
     error::DecodeError,
     record::Bundle,
+    relay::{HopKey, RelayKey},
     revocation::{MAX_REVOCATION_LIST, RevocationList},
 };
 use core::net::SocketAddr;
@@ -31,6 +32,8 @@ pub const REVOCATION_PART: usize = 1024;
 const MAX_REVOCATION_PARTS: u16 = MAX_REVOCATION_LIST.div_ceil(REVOCATION_PART) as u16;
 /// Octets around the bundles of a message: array, type, map, key, inner array.
 const BUNDLES_OVERHEAD: usize = 8;
+/// Field of a Hello that nodes which know no relay frames skip.
+const RELAY_FIELD: u64 = 128;
 
 /// Why an end closes a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +111,8 @@ pub enum Message {
         /// Bits for what the sender can do; none are defined yet, unknown ones mean nothing.
         capabilities: u64,
         nonce: u64,
+        /// What the sender wants on relay frames; without it, it takes none.
+        relay: Option<RelayKey>,
     },
     /// The sender has verified the certificate that came with the Hello of this nonce.
     Accept {
@@ -154,6 +159,10 @@ pub enum Message {
     /// The sender's neighbour of this router-id has just stopped to answer: whoever holds a tunnel with it does
     /// well to ask it. Not passed on.
     Silent(RouterId),
+    /// What the sender wants on relay frames from now on. Repeated until it is taken.
+    RelayKey(RelayKey),
+    /// The key with this receiver index is in use.
+    RelayKeyTaken(u32),
     /// A type of a newer version: to be skipped. Types 13 and 14 are reserved for probes of the path's MTU.
     Unknown(u64),
 }
@@ -232,14 +241,19 @@ impl Message {
                 certificate,
                 capabilities,
                 nonce,
+                relay,
             } => {
                 w.uint(1)
-                    .map(4)
+                    .map(if relay.is_some() { 5 } else { 4 })
                     .uint(0)
                     .uint((*version).into())
                     .uint(1)
                     .bytes(certificate);
                 w.uint(2).uint(*capabilities).uint(3).uint(*nonce);
+                if let Some(key) = relay {
+                    w.uint(RELAY_FIELD).array(2);
+                    w.uint(key.receiver.into()).bytes(&key.key.0);
+                }
             }
             Self::Accept { nonce } => drop(w.uint(2).map(1).uint(0).uint(*nonce)),
             Self::Observed(address) => drop(w.uint(3).map(1).uint(0).socket_address(address)),
@@ -306,6 +320,15 @@ impl Message {
             } => write_echo(w.uint(11), *nonce, *sent_at, counters),
             Self::Bye(reason) => drop(w.uint(12).map(1).uint(0).uint(reason.code())),
             Self::Silent(router_id) => drop(w.uint(15).map(1).uint(0).bytes(&router_id.0)),
+            Self::RelayKey(key) => {
+                w.uint(16)
+                    .map(2)
+                    .uint(0)
+                    .uint(key.receiver.into())
+                    .uint(1)
+                    .bytes(&key.key.0);
+            }
+            Self::RelayKeyTaken(receiver) => drop(w.uint(17).map(1).uint(0).uint((*receiver).into())),
             Self::Unknown(kind) => drop(w.uint(*kind).map(0)),
         }
         w.into_vec()
@@ -347,6 +370,8 @@ impl Message {
             }
             12 => Self::Bye(ByeReason::from_code(one_field(&mut r, "reason", Reader::uint)?)),
             15 => Self::Silent(one_field(&mut r, "router_id", Reader::router_id)?),
+            16 => Self::RelayKey(read_relay_key(&mut r)?),
+            17 => Self::RelayKeyTaken(one_field(&mut r, "receiver", |r| r.small("receiver"))?),
             unknown => return Ok(Self::Unknown(unknown)),
         };
         r.finish()?;
@@ -387,21 +412,46 @@ fn read_router_ids(r: &mut Reader<'_>) -> Result<Vec<RouterId>, DecodeError> {
 
 fn read_hello(r: &mut Reader<'_>) -> Result<Message, DecodeError> {
     let (mut version, mut certificate, mut capabilities, mut nonce) = (None, None, None, None);
+    let mut relay = None;
     r.fields(|key, r| {
         match key {
             0 => version = Some(r.small("version")?),
             1 => certificate = Some(r.bytes()?.to_vec()),
             2 => capabilities = Some(r.uint()?),
             3 => nonce = Some(r.uint()?),
+            RELAY_FIELD => {
+                r.array_of(2)?;
+                relay = Some(RelayKey {
+                    receiver: r.small("receiver")?,
+                    key: HopKey(r.octets("key")?),
+                });
+            }
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     Ok(Message::Hello {
+        relay,
         version: version.ok_or(DecodeError::Missing("version"))?,
         certificate: certificate.ok_or(DecodeError::Missing("certificate"))?,
         capabilities: capabilities.ok_or(DecodeError::Missing("capabilities"))?,
         nonce: nonce.ok_or(DecodeError::Missing("nonce"))?,
+    })
+}
+
+fn read_relay_key(r: &mut Reader<'_>) -> Result<RelayKey, DecodeError> {
+    let (mut receiver, mut key) = (None, None);
+    r.fields(|field, r| {
+        match field {
+            0 => receiver = Some(r.small("receiver")?),
+            1 => key = Some(HopKey(r.octets("key")?)),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(RelayKey {
+        receiver: receiver.ok_or(DecodeError::Missing("receiver"))?,
+        key: key.ok_or(DecodeError::Missing("key"))?,
     })
 }
 

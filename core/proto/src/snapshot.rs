@@ -5,10 +5,15 @@
 //! state, and reads from it what packet threads saw. They report only what cannot wait for the next timer, as
 //! [`Activity`]: an idle tunnel costs no polling, and a busy one does not flood control.
 
+mod session;
+
+pub use session::{PATIENCE, SessionHandle, Sessions};
+
 use crate::{
-    Duration, Instant, IpNet,
+    Duration, Instant, IpNet, RouterId,
     fib::Fib,
-    tunnel::{Opened, Sealed, Session, TunnelId},
+    relay::{self, Header, Refusal, RelayKey},
+    tunnel::{OVERHEAD, Opened, Sealed, Session, TunnelId},
 };
 use core::net::{Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
@@ -43,6 +48,11 @@ pub enum Activity {
     Heard(TunnelId),
     /// An authenticated datagram came from a new address, which is the endpoint from now on: the peer moved.
     Moved(TunnelId, SocketAddr),
+    /// The first authentic message of an end-to-end session came: its keys are confirmed.
+    SessionUp(RouterId),
+    /// Data goes out on an end-to-end session and nothing has come back for [`SessionHandle::set_patience`].
+    /// At most every second per session.
+    SessionSilent(RouterId),
 }
 
 /// Whose packet is counted.
@@ -83,6 +93,20 @@ impl TrafficByClass {
     }
 }
 
+impl Counter {
+    fn count(&self, octets: usize) {
+        self.packets.fetch_add(1, Relaxed);
+        self.octets.fetch_add(octets as u64, Relaxed);
+    }
+
+    fn read(&self) -> Traffic {
+        Traffic {
+            packets: self.packets.load(Relaxed),
+            octets: self.octets.load(Relaxed),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Direction {
     own: Counter,
@@ -97,19 +121,14 @@ impl Direction {
             Class::Transit => &self.transit,
             Class::Control => &self.control,
         };
-        counter.packets.fetch_add(1, Relaxed);
-        counter.octets.fetch_add(octets as u64, Relaxed);
+        counter.count(octets);
     }
 
     fn read(&self) -> TrafficByClass {
-        let read = |c: &Counter| Traffic {
-            packets: c.packets.load(Relaxed),
-            octets: c.octets.load(Relaxed),
-        };
         TrafficByClass {
-            own: read(&self.own),
-            transit: read(&self.transit),
-            control: read(&self.control),
+            own: self.own.read(),
+            transit: self.transit.read(),
+            control: self.control.read(),
         }
     }
 }
@@ -122,6 +141,10 @@ impl AtomicInstant {
     /// Zero means unset, so the epoch itself is stored a microsecond late.
     fn set(&self, at: Instant) {
         self.0.store(at.as_micros().max(1), Relaxed);
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Relaxed);
     }
 
     fn get(&self) -> Option<Instant> {
@@ -142,11 +165,13 @@ impl AtomicInstant {
 pub struct TunnelHandle {
     id: TunnelId,
     session: Box<dyn Session>,
+    /// Frames of end-to-end sessions to and from the neighbour.
+    relay: relay::Hop,
     endpoint: Mutex<Option<SocketAddr>>,
     open: AtomicBool,
     mtu: AtomicU16,
     may_relay: AtomicBool,
-    /// What a neighbour that may not relay can send from; looked at for such neighbours only.
+    /// The neighbour's own prefixes.
     sources: Mutex<Box<[IpNet]>>,
     sent: Direction,
     received: Direction,
@@ -164,6 +189,7 @@ impl TunnelHandle {
         Self {
             id,
             session,
+            relay: relay::Hop::default(),
             endpoint: Mutex::new(endpoint),
             open: AtomicBool::new(false),
             mtu: AtomicU16::new(MIN_MTU),
@@ -212,6 +238,11 @@ impl TunnelHandle {
         self.mtu.load(Relaxed)
     }
 
+    /// As [`TunnelHandle::mtu`], for packets of an end-to-end session in relay frames.
+    pub fn relay_mtu(&self) -> u16 {
+        self.mtu().saturating_sub(relay::HEADER as u16).max(MIN_MTU)
+    }
+
     /// Never below [`MIN_MTU`].
     pub fn set_mtu(&self, mtu: u16) {
         self.mtu.store(mtu.max(MIN_MTU), Relaxed);
@@ -229,8 +260,13 @@ impl TunnelHandle {
         if self.may_relay.load(Relaxed) {
             covers(network, source)
         } else {
-            lock(&self.sources).iter().any(|p| covers(p, source))
+            self.owns(source)
         }
+    }
+
+    /// Whether the address is the neighbour's own.
+    pub fn owns(&self, address: Ipv6Addr) -> bool {
+        lock(&self.sources).iter().any(|p| covers(p, address))
     }
 
     /// Arms [`Activity::Heard`] for the next authenticated data message, e.g. after the tunnel was found dead.
@@ -261,6 +297,66 @@ impl TunnelHandle {
         (sealed, activity)
     }
 
+    /// The key by which we are to know the neighbour's frames from now on; the one before it counts as well until
+    /// [`TunnelHandle::keep_only_relay_key`].
+    pub fn add_relay_key(&self, key: RelayKey) {
+        self.relay.add_incoming(key);
+    }
+
+    pub fn keep_only_relay_key(&self, receiver: u32) {
+        self.relay.keep_only_incoming(receiver);
+    }
+
+    /// Whether frames have come with the newest key of ours.
+    pub fn is_relay_key_used(&self) -> bool {
+        self.relay.is_used()
+    }
+
+    /// The key by which the neighbour knows our frames. The same key again changes nothing.
+    pub fn set_peer_relay_key(&self, key: Option<RelayKey>) {
+        self.relay.set_outgoing(key);
+    }
+
+    /// Whether the neighbour takes relay frames.
+    pub fn takes_frames(&self) -> bool {
+        self.relay.has_outgoing()
+    }
+
+    /// Writes the header of a relay frame around the message that is in it, and counts it as data. `false` when
+    /// the neighbour takes no frames.
+    pub fn seal_frame(
+        &self,
+        now: Instant,
+        class: Class,
+        frame: &mut [u8],
+        (hop_limit, locator): (u8, u64),
+    ) -> (bool, Option<Activity>) {
+        if !self.relay.sign(frame, hop_limit, locator) {
+            return (false, None);
+        }
+        self.sent.count(class, carried_in(frame));
+        self.last_sent.set(now);
+        (true, self.data_sent(now))
+    }
+
+    /// Checks a relay frame, notes the time and where it came from, and returns what control should hear. The
+    /// frame is counted by [`TunnelHandle::count_frame`], once its class is known.
+    pub fn open_frame(
+        &self,
+        now: Instant,
+        source: SocketAddr,
+        header: &Header,
+        frame: &[u8],
+    ) -> Result<[Option<Activity>; 2], Refusal> {
+        self.relay.check(header, frame)?;
+        Ok(self.authentic(now, source))
+    }
+
+    /// As [`TunnelHandle::count_received`], for a relay frame.
+    pub fn count_frame(&self, class: Class, frame: &[u8], now: Instant) -> Option<Activity> {
+        self.count_received(class, carried_in(frame), now)
+    }
+
     fn data_sent(&self, now: Instant) -> Option<Activity> {
         let quiet = self.last_data_sent.older_than(QUIET, now);
         self.last_data_sent.set(now);
@@ -285,6 +381,11 @@ impl TunnelHandle {
         if !matches!(opened, Opened::Packet(_)) {
             return (opened, [None, None]);
         }
+        (opened, self.authentic(now, source))
+    }
+
+    /// Something authentic came from there.
+    fn authentic(&self, now: Instant, source: SocketAddr) -> [Option<Activity>; 2] {
         self.last_received.set(now);
         let heard = self.report_receive.load(Relaxed) && self.report_receive.swap(false, Relaxed);
         let mut endpoint = lock(&self.endpoint);
@@ -293,13 +394,10 @@ impl TunnelHandle {
             *endpoint = Some(source);
         }
         drop(endpoint);
-        (
-            opened,
-            [
-                moved.then_some(Activity::Moved(self.id, source)),
-                heard.then_some(Activity::Heard(self.id)),
-            ],
-        )
+        [
+            moved.then_some(Activity::Moved(self.id, source)),
+            heard.then_some(Activity::Heard(self.id)),
+        ]
     }
 
     /// Counts a received packet; keepalives are control packets of no octets. With [`Class::Own`] and
@@ -349,6 +447,7 @@ pub struct Snapshot {
     pub tunnels: BTreeMap<TunnelId, Arc<TunnelHandle>>,
     /// Session index (upper 24 bits of WireGuard's receiver index) to tunnel.
     pub receivers: BTreeMap<u32, Arc<TunnelHandle>>,
+    pub sessions: Arc<Sessions>,
     /// Our own address, source of ICMPv6 errors.
     pub address: Ipv6Addr,
     /// Our own prefixes: packets from the TUN device must have a source in them, packets from the network
@@ -371,6 +470,7 @@ impl Snapshot {
             fib,
             tunnels: BTreeMap::new(),
             receivers: BTreeMap::new(),
+            sessions: Arc::default(),
             address,
             own,
             network,
@@ -392,6 +492,11 @@ impl Snapshot {
     pub fn is_own(&self, address: Ipv6Addr) -> bool {
         self.own.iter().any(|p| covers(p, address))
     }
+}
+
+/// Octets of the IPv6 packet in the session's message in a frame.
+fn carried_in(frame: &[u8]) -> usize {
+    frame.len().saturating_sub(relay::HEADER + OVERHEAD)
 }
 
 fn covers(prefix: &IpNet, address: Ipv6Addr) -> bool {

@@ -12,6 +12,7 @@ use osier_proto::{
     },
     network::NetworkId,
     record::{self, Bundle, Endpoint, EndpointKind, MAX_ENDPOINTS, Record},
+    relay::{HopKey, RelayKey},
     revocation::{MAX_REVOKED, RevocationList},
     wallclock::UnixTime,
 };
@@ -54,6 +55,13 @@ fn bundle(seed: u8, endpoints: usize, name: usize) -> Bundle {
     }
 }
 
+fn relay_key(receiver: u32) -> RelayKey {
+    RelayKey {
+        receiver,
+        key: HopKey([0xee; 32]),
+    }
+}
+
 fn list(entries: usize) -> RevocationList {
     let entry = |i: usize| {
         let mut key = [0; 32];
@@ -84,7 +92,10 @@ fn every_message_survives_encoding_at_its_largest() {
             certificate: vec![1; certificate::MAX_CERTIFICATE],
             capabilities: u64::MAX,
             nonce: u64::MAX,
+            relay: Some(relay_key(u32::MAX)),
         },
+        Message::RelayKey(relay_key(u32::MAX)),
+        Message::RelayKeyTaken(u32::MAX),
         Message::Accept { nonce: u64::MAX },
         Message::Observed("192.0.2.1:5".parse().unwrap()),
         Message::Observed("[2001:db8::1]:65535".parse().unwrap()),
@@ -178,6 +189,7 @@ fn an_oversized_message_is_refused() {
         certificate: vec![0; MAX_MESSAGE],
         capabilities: 0,
         nonce: 0,
+        relay: None,
     };
     assert!(matches!(
         Message::decode(&hello.encode()),
@@ -239,14 +251,20 @@ fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         (
             any::<(u16, u64, u64)>(),
-            proptest::collection::vec(any::<u8>(), 0..640)
+            proptest::collection::vec(any::<u8>(), 0..640),
+            any::<Option<u32>>()
         )
-            .prop_map(|((version, capabilities, nonce), certificate)| Message::Hello {
-                version,
-                certificate,
-                capabilities,
-                nonce
-            }),
+            .prop_map(
+                |((version, capabilities, nonce), certificate, receiver)| Message::Hello {
+                    version,
+                    certificate,
+                    capabilities,
+                    nonce,
+                    relay: receiver.map(relay_key)
+                }
+            ),
+        any::<u32>().prop_map(|receiver| Message::RelayKey(relay_key(receiver))),
+        any::<u32>().prop_map(Message::RelayKeyTaken),
         any::<u64>().prop_map(|nonce| Message::Accept { nonce }),
         (any::<[u8; 4]>(), any::<u16>()).prop_map(|address| Message::Observed(address.into())),
         ids().prop_map(Message::CertificateRequest),

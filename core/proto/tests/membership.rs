@@ -108,7 +108,7 @@ fn a_route_of_an_unknown_origin_waits_for_its_certificate() {
     net.forge(1, 0, 6696, &forged);
     net.run(millis(10));
     let hop = net.hosts[0].snapshot.fib.lookup(address_of(stranger));
-    assert!(matches!(hop, Some(Hop::Tunnel(_))), "{hop:?}");
+    assert!(matches!(hop, Some(Hop::Relayed { .. })), "{hop:?}");
 }
 
 #[test]

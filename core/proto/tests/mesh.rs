@@ -107,7 +107,7 @@ fn a_lossy_link_still_opens_and_routes() {
         let mut net = Net::new(seed);
         net.loss = 30;
         net.grow(4);
-        net.run_until(secs(15), |net| net.all_reach_all())
+        net.run_until(secs(20), |net| net.all_reach_all())
             .unwrap_or_else(|| panic!("seed {seed}"));
     }
 }

@@ -13,19 +13,24 @@ use osier_proto::{
     packet::{
         Echo, IcmpError, IcmpHeader, Ipv6Packet, UdpHeader, build_echo_request, build_error, udp_packet,
     },
-    snapshot::TunnelHandle,
-    tunnel::{Opened, Sealed, Session, SessionFactory as _, TunnelId, plain::PlainFactory},
+    relay::{self, HEADER, Header, HopKey, RelayKey},
+    snapshot::{SessionHandle, TunnelHandle},
+    tunnel::{MessageKind, Opened, Sealed, Session, SessionFactory as _, TunnelId, plain::PlainFactory},
 };
 use std::sync::Arc;
 
 const START: Instant = Instant::from_micros(1_000_000);
 /// We are node 1.
 const NEIGHBOURS: [u8; 2] = [2, 3];
+/// A node that only relays lead to.
+const BEHIND: u8 = 6;
 
 struct World {
     snapshot: Snapshot,
     /// The neighbours' ends of the tunnels.
     remote: Vec<Box<dyn Session>>,
+    /// The other end of the session.
+    behind: Box<dyn Session>,
 }
 
 fn socket(node: u8) -> SocketAddr {
@@ -53,12 +58,42 @@ fn world() -> World {
         let tunnel = TunnelHandle::new(TunnelId(index), session, Some(socket(node)));
         tunnel.set_sources(true, &[]);
         tunnel.set_open(true);
+        tunnel.add_relay_key(relay_key(index));
+        tunnel.set_peer_relay_key(Some(relay_key(index)));
         snapshot.add_tunnel(index, Arc::new(tunnel));
         snapshot.fib.insert(prefix(node), Hop::Tunnel(TunnelId(index)));
         remote.push(far);
     }
     snapshot.fib.insert(prefix(9), Hop::Unreachable);
-    World { snapshot, remote }
+    // Somebody behind the first neighbour, with whom we have a session.
+    let (via, origin) = (TunnelId(NEIGHBOURS[0].into()), public(BEHIND).0.router_id());
+    snapshot.fib.insert(prefix(BEHIND), Hop::Relayed { via, origin });
+    let session = ours.new_session(public(BEHIND).1, BEHIND.into(), START);
+    let far = PlainFactory::new(public(BEHIND).1).new_session(public(1).1, BEHIND.into(), START);
+    let [a, b] = &mut buffers;
+    if let Some(initiation) = far.initiate(START, a)
+        && let Opened::Reply(response) = session.open(START, socket(2), initiation, b)
+        && let Opened::Reply(keepalive) = far.open(START, socket(1), response, a)
+    {
+        let _ = session.open(START, socket(2), keepalive, b);
+    }
+    if let Some(locator) = relay::locator(&prefix(BEHIND)) {
+        let handle = SessionHandle::new(origin, locator, &[prefix(BEHIND)], session);
+        handle.set_up(true);
+        Arc::make_mut(&mut snapshot.sessions).add(BEHIND.into(), Arc::new(handle));
+    }
+    World {
+        snapshot,
+        remote,
+        behind: far,
+    }
+}
+
+fn relay_key(index: u32) -> RelayKey {
+    RelayKey {
+        receiver: index << 8 | 1,
+        key: HopKey([7; 32]),
+    }
 }
 
 /// What leaves must be well-formed, whatever came in.
@@ -71,6 +106,19 @@ fn check(action: &Action<'_>) -> bool {
         }
         Action::Deliver(packet) | Action::Probe(packet) | Action::ControlPacket(_, packet) => {
             assert!(Ipv6Packet::parse(packet).is_ok_and(|view| view.len() == packet.len()));
+            true
+        }
+        Action::SendInPlace { remote, span } => {
+            assert!(NEIGHBOURS.iter().any(|&node| socket(node) == *remote));
+            assert!(span.start == 0 && span.end >= relay::HEADER);
+            true
+        }
+        Action::NeedsSession(packet) => {
+            assert!(Ipv6Packet::parse(packet).is_ok_and(|view| view.len() == packet.len()));
+            true
+        }
+        Action::RelayedHandshake(_, message) => {
+            assert!(MessageKind::of(message).is_some());
             true
         }
         Action::ControlDatagram(_) | Action::Nothing => true,
@@ -190,6 +238,66 @@ pub fn datagrams() -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
+/// A relay frame as neighbour 2 would send it.
+fn frame(counter: u64, hop_limit: u8, destination: u8, message: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; HEADER];
+    frame.extend_from_slice(message);
+    let key = relay_key(NEIGHBOURS[0].into());
+    let header = Header {
+        hop_limit,
+        receiver: key.receiver,
+        counter,
+        locator: relay::locator(&prefix(destination)).unwrap_or_default(),
+    };
+    header.write(&mut frame, &key.key);
+    frame
+}
+
+/// For the relay frame's own target: frames for us and for others, and what may be in them.
+pub fn frames() -> Vec<(String, Vec<u8>)> {
+    let sealed = |packet: &[u8]| {
+        let mut out = [0; 2048];
+        match world().behind.seal(START, packet, &mut out) {
+            Sealed::Datagram(message) => message.to_vec(),
+            Sealed::Handshake(_) | Sealed::Nothing => Vec::new(),
+        }
+    };
+    let mut out = [0; 512];
+    let handshake = PlainFactory::new(public(BEHIND).1)
+        .new_session(public(1).1, 9, START)
+        .initiate(START, &mut out)
+        .map(<[u8]>::to_vec)
+        .unwrap_or_default();
+    let for_us = sealed(&udp(address(BEHIND), address(1), 64));
+    let inner = frame(0, 64, 1, &for_us);
+    let frames = [
+        ("for-us", frame(0, 64, 1, &for_us)),
+        (
+            "ping-for-us",
+            frame(0, 64, 1, &sealed(&ping(address(BEHIND), address(1), 64))),
+        ),
+        ("keepalive", frame(0, 64, 1, &sealed(&[]))),
+        ("handshake", frame(0, 64, 1, &handshake)),
+        ("passed-on", frame(5000, 64, 3, &for_us)),
+        ("back-where-it-came-from", frame(0, 2, 2, &for_us)),
+        ("hops-used-up", frame(0, 1, 3, &for_us)),
+        ("unreachable", frame(0, 64, 9, &for_us)),
+        (
+            "foreign-source",
+            frame(0, 64, 1, &sealed(&udp(address(3), address(1), 64))),
+        ),
+        ("frame-in-frame", frame(0, 64, 1, &inner)),
+    ];
+    let mut seeds: Vec<_> = frames
+        .iter()
+        .map(|(name, frame)| ((*name).to_owned(), join([&frame[..]])))
+        .collect();
+    let newest = frame(3, 64, 3, &for_us);
+    let all = [&newest, &newest, &frames[4].1, &frames[0].1];
+    seeds.push(("replayed".into(), join(all.iter().map(|f| &f[..]))));
+    seeds
+}
+
 pub fn outgoing() -> Vec<(String, Vec<u8>)> {
     let mut seeds: Vec<_> = [
         ("udp", udp(address(1), address(2), 64)),
@@ -198,6 +306,7 @@ pub fn outgoing() -> Vec<(String, Vec<u8>)> {
         ("hops-used-up", udp(address(1), address(2), 1)),
         ("unreachable", udp(address(1), address(9), 64)),
         ("no-route", udp(address(1), address(8), 64)),
+        ("into-a-session", udp(address(1), address(BEHIND), 64)),
         ("foreign-source", udp(address(5), address(2), 64)),
         ("multicast", udp(address(1), osier_babel::MULTICAST, 1)),
     ]

@@ -13,6 +13,7 @@ use osier_proto::{
     network::{Delegation, SignedNetwork},
     record::{Bundle, Record},
     registry_api::AuthToken,
+    relay::{HopKey, RelayKey},
     revocation::RevocationList,
     wallclock::UnixTime,
 };
@@ -248,11 +249,16 @@ pub fn link_messages() -> Vec<(String, Vec<u8>)> {
         sent: 1000,
         received: 998,
     };
+    let relay_key = RelayKey {
+        receiver: 0x00ab_cdef,
+        key: HopKey([7; 32]),
+    };
     let hello = Message::Hello {
         version: osier_proto::link::VERSION,
         certificate: fixtures::certificate(1).encode(),
         capabilities: 0,
         nonce: 0x1234_5678_9abc_def0,
+        relay: Some(relay_key.clone()),
     };
     let mut seeds = vec![
         ("hello", hello),
@@ -308,6 +314,8 @@ pub fn link_messages() -> Vec<(String, Vec<u8>)> {
         ),
         ("bye", Message::Bye(ByeReason::Closing)),
         ("silent", Message::Silent(RouterId([7; 8]))),
+        ("relay-key", Message::RelayKey(relay_key)),
+        ("relay-key-taken", Message::RelayKeyTaken(0x00ab_cdef)),
         ("unknown", Message::Unknown(13)),
     ];
     seeds.extend(

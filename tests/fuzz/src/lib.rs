@@ -107,6 +107,12 @@ pub const TARGETS: &[Target] = &[
         mutations: 15_000,
     },
     Target {
+        name: "relay-frame",
+        run: dataplane::from_network,
+        seeds: dataplane::frames,
+        mutations: 15_000,
+    },
+    Target {
         name: "babel",
         run: babel::speaker,
         seeds: babel::conversations,

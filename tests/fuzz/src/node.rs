@@ -126,7 +126,15 @@ impl Host {
                 self.node.handle_tunnel_packet(tunnel, &packet, self.now);
             }
             Action::Probe(packet) => self.node.handle_probe_packet(packet, self.now),
-            Action::Send { .. } | Action::Deliver(_) | Action::Drop(_) | Action::Nothing => (),
+            Action::NeedsSession(packet) => self.node.handle_unsent_packet(packet, self.now),
+            Action::RelayedHandshake(tunnel, message) => {
+                self.node.handle_relayed_handshake(tunnel, message, self.now);
+            }
+            Action::Send { .. }
+            | Action::SendInPlace { .. }
+            | Action::Deliver(_)
+            | Action::Drop(_)
+            | Action::Nothing => (),
         }
         while let Some(activity) = self.forwarder.poll_activity() {
             self.node.handle_activity(activity, self.now);

@@ -15,10 +15,14 @@ use osier_dataplane::Forwarder;
 use osier_proto::{
     Node, Snapshot,
     identity::SecretKeys,
-    node::{Command, Config, Engine},
+    node::{Command, Config},
+    packet::{UdpHeader, udp_packet},
     revocation::RevocationList,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 impl World {
     /// Enrols a host; it does not run yet.
@@ -63,6 +67,7 @@ impl World {
             traffic: Traffic::default(),
             table_changes: 0,
             delivered: 0,
+            inbox: VecDeque::new(),
             wakes: BTreeMap::new(),
             stopped: None,
         });
@@ -88,7 +93,7 @@ impl World {
             revocations: host.disk.revocations.clone(),
             bundles: host.disk.bundles.clone(),
             mesh: host.options.mesh.clone(),
-            engine: Engine::Plain,
+            engine: self.engine,
             seqno: host.disk.seqno.wrapping_add(1),
             wall_clock,
             record_sequence: host.disk.record_sequence,
@@ -149,6 +154,20 @@ impl World {
                 Happening::Registry(host, boot, RegistryReply::Run(command)),
             );
         }
+    }
+
+    /// A program on one host sends a UDP datagram to another host; see [`Host::inbox`].
+    pub fn send_data(&mut self, from: HostId, to: HostId, payload: &[u8]) {
+        let header = UdpHeader {
+            source: self.host(from).address(),
+            destination: self.host(to).address(),
+            hop_limit: 64,
+            source_port: 5000,
+            destination_port: 5000,
+        };
+        let packet = udp_packet(&header, payload).expect("a payload that fits");
+        self.originate(from, packet);
+        self.pump(from);
     }
 
     /// Sends an echo request through the mesh; see [`World::probes`].

@@ -78,7 +78,7 @@ impl World {
         }
         let tunnel = match host.snapshot.fib.lookup(destination) {
             Some(Hop::Local) => return Ok(None),
-            Some(Hop::Tunnel(tunnel)) => tunnel,
+            Some(Hop::Tunnel(tunnel) | Hop::Relayed { via: tunnel, .. }) => tunnel,
             Some(Hop::Unreachable) | None => return Err(Broken::NoRoute(here)),
         };
         let next = self
@@ -123,9 +123,7 @@ impl World {
         let mut path = vec![start];
         let mut here = start;
         loop {
-            let Some(Hop::Tunnel(tunnel)) = self.host(here).snapshot.fib.lookup(net.addr()) else {
-                return None;
-            };
+            let tunnel = self.host(here).snapshot.fib.lookup(net.addr())?.tunnel()?;
             let next = self.peer(here, tunnel)?;
             if !self.open_between(here, tunnel, next) {
                 return None;

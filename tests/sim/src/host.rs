@@ -7,7 +7,13 @@ use osier_proto::{
     Instant, IpNet, Node, Snapshot, certificate::Certificate, identity::SecretKeys, node::MeshParameters,
     record::Bundle, revocation::RevocationList,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// Delivered packets that are kept.
+const INBOX: usize = 1024;
 
 /// Names a host; also its number in the underlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +90,8 @@ pub struct Host {
     /// Changes of its forwarding table.
     pub(crate) table_changes: u64,
     pub(crate) delivered: u64,
+    /// The newest of them.
+    pub(crate) inbox: VecDeque<Vec<u8>>,
     /// Scheduled wake-ups by the node's reason.
     pub(crate) wakes: BTreeMap<&'static str, u64>,
     /// Set when the node said that a planned stop is complete.
@@ -134,6 +142,19 @@ impl Host {
     /// Packets for the host itself that were neither answered nor probes.
     pub fn delivered(&self) -> u64 {
         self.delivered
+    }
+
+    /// The newest of those packets, oldest first.
+    pub fn inbox(&self) -> impl Iterator<Item = &[u8]> + '_ {
+        self.inbox.iter().map(Vec::as_slice)
+    }
+
+    pub(crate) fn deliver(&mut self, packet: Vec<u8>) {
+        self.delivered += 1;
+        self.inbox.push_back(packet);
+        if self.inbox.len() > INBOX {
+            self.inbox.pop_front();
+        }
     }
 
     /// How often the node wanted to be woken, by its reasons.

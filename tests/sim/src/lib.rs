@@ -25,4 +25,4 @@ pub mod underlay;
 mod world;
 
 pub use host::{Host, HostId, HostOptions, NatOptions, Traffic};
-pub use world::{Options, Probe, World};
+pub use world::{Options, Probe, Tamper, Tap, World};

@@ -36,7 +36,11 @@ impl Soak {
             lossy_loss: 0.3,
             ..LinkOptions::default()
         };
-        let mut world = World::new(Options { seed, links });
+        let mut world = World::new(Options {
+            seed,
+            links,
+            ..Options::default()
+        });
         let mut random = Random::new(seed, "soak");
         for _ in 0..nodes {
             let nat = match random.below(20) {

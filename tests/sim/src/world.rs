@@ -12,7 +12,7 @@ use osier_dataplane::Action;
 use osier_proto::{
     Instant, Node, Snapshot,
     identity::TunnelKey,
-    node::{Command, Event, ProbeOutcome, Request},
+    node::{Command, Engine, Event, ProbeOutcome, Request},
     tunnel::TunnelId,
     wallclock::UnixTime,
 };
@@ -37,7 +37,29 @@ const MAX_ROUNDS: usize = 10_000;
 pub struct Options {
     pub seed: u64,
     pub links: LinkOptions,
+    /// With WireGuard instead of the plain engine: dear, and not the same on each run.
+    pub encrypted: bool,
 }
+
+/// What a host sees of what others send through it.
+#[derive(Clone, Debug, Default)]
+pub struct Tap {
+    /// Datagrams as they came and as they left.
+    pub datagrams: Vec<Vec<u8>>,
+    /// What its packet path got out of them.
+    pub opened: Vec<Vec<u8>>,
+}
+
+impl Tap {
+    /// Whether the octets appear anywhere.
+    pub fn saw(&self, octets: &[u8]) -> bool {
+        let mut seen = self.datagrams.iter().chain(&self.opened);
+        seen.any(|bytes| bytes.windows(octets.len()).any(|window| window == octets))
+    }
+}
+
+/// What a hostile host does to a relay frame that it should pass on: what leaves instead.
+pub type Tamper = fn(&[u8]) -> Vec<Vec<u8>>;
 
 /// An echo request sent through the mesh.
 #[derive(Clone, Debug)]
@@ -113,6 +135,10 @@ pub struct World {
     /// What everybody has sent.
     pub breakdown: Breakdown,
     pub(crate) out: Vec<u8>,
+    pub(crate) engine: Engine,
+    /// Hosts that are listened to.
+    pub taps: BTreeMap<HostId, Tap>,
+    pub hostile: BTreeMap<HostId, Tamper>,
 }
 
 impl core::fmt::Debug for World {
@@ -144,6 +170,13 @@ impl World {
             log: Vec::new(),
             breakdown: Breakdown::default(),
             out: vec![0; 65_535],
+            engine: if options.encrypted {
+                Engine::WireGuard
+            } else {
+                Engine::Plain
+            },
+            taps: BTreeMap::new(),
+            hostile: BTreeMap::new(),
         }
     }
 
@@ -291,6 +324,9 @@ impl World {
     // Datagrams.
 
     fn send(&mut self, id: HostId, to: SocketAddr, bytes: Vec<u8>) {
+        if let Some(tap) = self.taps.get_mut(&id) {
+            tap.datagrams.push(bytes.clone());
+        }
         let now = self.now;
         let host = &mut self.hosts[id.0 as usize];
         host.traffic.sent_datagrams += 1;
@@ -342,13 +378,20 @@ impl World {
         host.traffic.received_datagrams += 1;
         host.traffic.received_octets += on_the_wire(&bytes);
         let Some(node) = &mut host.node else { return };
+        if let Some(tap) = self.taps.get_mut(&id) {
+            tap.datagrams.push(bytes.clone());
+            self.out.fill(0);
+        }
         let action = host
             .forwarder
             .from_network(&host.snapshot, from, &mut bytes, &mut self.out, now);
-        let mut send = None;
+        let (mut send, mut onwards, mut delivered) = (None, None, None);
         match action {
             Action::Send { remote, datagram } => send = Some((remote, datagram.to_vec())),
-            Action::Deliver(_) => host.delivered += 1,
+            Action::SendInPlace { remote, span } => onwards = Some((remote, span)),
+            Action::Deliver(packet) => delivered = Some(packet.to_vec()),
+            Action::NeedsSession(packet) => node.handle_unsent_packet(packet, now),
+            Action::RelayedHandshake(tunnel, message) => node.handle_relayed_handshake(tunnel, message, now),
             Action::ControlDatagram(datagram) => node.handle_datagram(from, datagram, now),
             Action::ControlPacket(tunnel, packet) => node.handle_tunnel_packet(tunnel, packet, now),
             Action::Probe(packet) => node.handle_probe_packet(packet, now),
@@ -357,29 +400,55 @@ impl World {
         while let Some(activity) = host.forwarder.poll_activity() {
             node.handle_activity(activity, now);
         }
+        if let Some(packet) = delivered {
+            host.deliver(packet);
+        }
+        if let Some(tap) = self.taps.get_mut(&id) {
+            tap.opened.push(self.out[..2048].to_vec());
+        }
         if let Some((remote, datagram)) = send {
             self.send(id, remote, datagram);
+        }
+        if let Some((remote, span)) = onwards {
+            let frame = bytes[span].to_vec();
+            match self.hostile.get(&id) {
+                Some(tamper) => {
+                    for frame in tamper(&frame) {
+                        self.send(id, remote, frame);
+                    }
+                }
+                None => self.send(id, remote, frame),
+            }
         }
         self.pump(id);
     }
 
     /// A packet that the node originates.
-    fn originate(&mut self, id: HostId, mut packet: Vec<u8>) {
+    pub(crate) fn originate(&mut self, id: HostId, mut packet: Vec<u8>) {
         let now = self.now;
         let host = &mut self.hosts[id.0 as usize];
         let Some(node) = &mut host.node else { return };
         let action = host
             .forwarder
             .from_tun(&host.snapshot, &mut packet, &mut self.out, now);
-        let mut send = None;
+        let (mut send, mut delivered) = (None, None);
         match action {
             Action::Send { remote, datagram } => send = Some((remote, datagram.to_vec())),
-            Action::Deliver(_) => host.delivered += 1,
+            Action::Deliver(packet) => delivered = Some(packet.to_vec()),
+            Action::NeedsSession(packet) => node.handle_unsent_packet(packet, now),
             Action::Probe(packet) => node.handle_probe_packet(packet, now),
-            Action::ControlDatagram(_) | Action::ControlPacket(..) | Action::Drop(_) | Action::Nothing => {}
+            Action::SendInPlace { .. }
+            | Action::RelayedHandshake(..)
+            | Action::ControlDatagram(_)
+            | Action::ControlPacket(..)
+            | Action::Drop(_)
+            | Action::Nothing => {}
         }
         while let Some(activity) = host.forwarder.poll_activity() {
             node.handle_activity(activity, now);
+        }
+        if let Some(packet) = delivered {
+            host.deliver(packet);
         }
         if let Some((remote, datagram)) = send {
             self.send(id, remote, datagram);

@@ -14,7 +14,11 @@ fn two_hundred_hosts_survive_twenty_deaths_without_a_loop() {
         lossy_loss: 0.3,
         ..LinkOptions::default()
     };
-    let mut world = World::new(Options { seed: 2000, links });
+    let mut world = World::new(Options {
+        seed: 2000,
+        links,
+        ..Options::default()
+    });
     let hosts = world.add_hosts(200, &HostOptions::default());
     world.start_all(&hosts, Duration::from_millis(50));
     let together = world.run_until(Duration::from_secs(30), STEP, |w| w.all_reachable());

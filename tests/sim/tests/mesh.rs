@@ -312,7 +312,11 @@ fn the_same_seed_repeats_a_run_and_another_does_not() {
             lossy_loss: 0.3,
             ..LinkOptions::default()
         };
-        let mut world = World::new(Options { seed, links });
+        let mut world = World::new(Options {
+            seed,
+            links,
+            ..Options::default()
+        });
         let hosts = world.add_hosts(16, &HostOptions::default());
         world.start_all(&hosts, Duration::from_millis(50));
         world.run_for(seconds(20));

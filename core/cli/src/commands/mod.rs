@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     /// List the other nodes and how traffic reaches them
     Peers(status::PeersArgs),
+    /// List the end-to-end sessions: whose traffic relays carry for this node, unread
+    Sessions(status::SessionsArgs),
     /// List the routes, in use or not, and why
     Routes(status::RoutesArgs),
     /// List everyone whose certificate this node knows
@@ -87,6 +89,7 @@ impl Command {
             Self::Down(args) => daemon::down(args, output).await,
             Self::Status(args) => status::status(args, output).await,
             Self::Peers(args) => status::peers(args, output).await,
+            Self::Sessions(args) => status::sessions(args, output).await,
             Self::Routes(args) => status::routes(args, output).await,
             Self::Members(args) => status::members(args, output).await,
             Self::Ping(args) => ping::ping(args, output).await,

@@ -1,4 +1,4 @@
-//! `osier status`, `peers`, `routes` and `members`: views of the running node.
+//! `osier status`, `peers`, `sessions`, `routes` and `members`: views of the running node.
 
 use super::babel::{is_about, parse_target};
 use crate::{control::Control, exit::Outcome, output::Output, paths::ControlArgs, render};
@@ -35,6 +35,18 @@ pub(crate) async fn peers(args: &PeersArgs, output: &Output) -> Outcome {
     peers.retain(|p| p.neighbour || !args.neighbours);
     peers.sort_by(|a, b| a.name.cmp(&b.name));
     output.show(&peers, |p| render::peers(p))
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SessionsArgs {
+    #[command(flatten)]
+    node: ControlArgs,
+}
+
+pub(crate) async fn sessions(args: &SessionsArgs, output: &Output) -> Outcome {
+    let control = Control::new(&args.node)?;
+    let sessions = control.client.sessions().await.map_err(|e| control.explain(e))?;
+    output.show(&sessions, |s| render::sessions(s))
 }
 
 #[derive(Debug, clap::Args)]

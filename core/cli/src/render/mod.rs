@@ -8,7 +8,9 @@ use crate::{
     format::{self, octets, relative, span},
     output::{BAD, BOLD, DIM, GOOD, WARN, fields, paint, table},
 };
-use osier_core::control::types::{DaemonState, Endpoint, Health, Member, Peer, Route, Severity, Status};
+use osier_core::control::types::{
+    DaemonState, Endpoint, Health, Member, Peer, Route, Session, Severity, Status,
+};
 use std::time::Duration;
 
 /// Babel's metric for "no way".
@@ -70,8 +72,8 @@ pub(crate) fn status(s: &Status, verbose: bool, now: u64) -> String {
         (
             "mesh",
             format!(
-                "{} neighbours, {} members, {} routes",
-                s.neighbours, s.members, s.routes
+                "{} neighbours, {} members, {} routes, {} sessions through relays",
+                s.neighbours, s.members, s.routes, s.sessions
             ),
         ),
         (
@@ -186,6 +188,41 @@ fn path(p: &Peer) -> String {
         (None, _) if p.direct => "direct".into(),
         (None, _) => "relayed".into(),
     }
+}
+
+pub(crate) fn sessions(sessions: &[Session]) -> String {
+    if sessions.is_empty() {
+        return "no end-to-end session: nothing was sent through relays lately\n".into();
+    }
+    table(
+        [
+            "NAME",
+            "ADDRESS",
+            "VIA",
+            "AGE",
+            "IDLE",
+            "SENT",
+            "RECEIVED",
+            "HANDSHAKE",
+        ],
+        &[3, 4, 5, 6, 7],
+        sessions.iter().map(|s| {
+            [
+                s.name.clone(),
+                s.address.to_string(),
+                s.via.clone().unwrap_or(NOTHING.into()),
+                span(s.age_seconds),
+                span(s.idle_seconds),
+                octets(s.sent_octets),
+                octets(s.received_octets),
+                match s.last_handshake_seconds {
+                    Some(seconds) => format!("{} ago", span(seconds)),
+                    None if s.up => NOTHING.into(),
+                    None => "under way".into(),
+                },
+            ]
+        }),
+    )
 }
 
 pub(crate) fn routes(routes: &[Route]) -> String {

@@ -68,6 +68,21 @@ fn peers_show_the_path_and_the_figures() {
 }
 
 #[test]
+fn sessions_show_whom_relays_carry_for_us() {
+    let sessions: Vec<Session> = serde_json::from_value(json!([
+        {"name": "paris", "node": "A", "address": "fd5e:8a1c:77d0:1::1", "via": "oslo", "up": true,
+         "age_seconds": 400, "idle_seconds": 2, "sent_packets": 10, "sent_octets": 12_000, "received_packets": 9,
+         "received_octets": 34_000_000, "last_handshake_seconds": 65, "waiting_packets": 0},
+        {"name": "rome", "node": "B", "address": "fd5e:8a1c:77d0:2::1", "via": null, "up": false,
+         "age_seconds": 0, "idle_seconds": 0, "sent_packets": 0, "sent_octets": 0, "received_packets": 0,
+         "received_octets": 0, "last_handshake_seconds": null, "waiting_packets": 3},
+    ]))
+    .expect("sessions");
+    insta::assert_snapshot!(plain(&super::sessions(&sessions)));
+    assert!(super::sessions(&[]).starts_with("no end-to-end session"));
+}
+
+#[test]
 fn routes_say_why_they_are_not_in_use() {
     let route = |prefix: &str, via: Option<&str>, metric: u16, why: &str| {
         json!({"prefix": prefix, "origin": "rome", "router_id": "0123456789abcdef", "via": via, "metric": metric,

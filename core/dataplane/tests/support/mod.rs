@@ -12,10 +12,11 @@
 use core::net::{Ipv6Addr, SocketAddr};
 use osier_dataplane::{Action, Forwarder};
 use osier_proto::{
-    Duration, Instant, IpNet, Snapshot,
+    Duration, Instant, IpNet, RouterId, Snapshot,
     fib::Hop,
     identity::TunnelKey,
-    snapshot::{Activity, TunnelHandle},
+    relay::{self, HopKey, RelayKey},
+    snapshot::{Activity, SessionHandle, TunnelHandle},
     tunnel::{
         Initiation, MessageKind, Opened, SessionFactory, TunnelId, plain::PlainFactory,
         wireguard::WireGuardFactory,
@@ -46,6 +47,10 @@ pub struct Router {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {
     Send(SocketAddr, Vec<u8>),
+    /// A relay frame that was changed where it is.
+    InPlace(SocketAddr, Vec<u8>),
+    NeedsSession(Vec<u8>),
+    Handshake(TunnelId, Vec<u8>),
     Deliver(Vec<u8>),
     ControlDatagram(Vec<u8>),
     ControlPacket(TunnelId, Vec<u8>),
@@ -86,6 +91,35 @@ impl Router {
         id
     }
 
+    pub fn add_session(&mut self, peer: &Self) -> Arc<SessionHandle> {
+        let index = 0x77_0000 + u32::from(peer.number);
+        let session = self.factory.new_session(peer.key, index, self.now);
+        let prefix = prefix(peer.number);
+        let locator = relay::locator(&prefix).expect("a short prefix");
+        let session = Arc::new(SessionHandle::new(
+            router_id(peer.number),
+            locator,
+            &[prefix],
+            session,
+        ));
+        Arc::make_mut(&mut self.snapshot.sessions).add(index, Arc::clone(&session));
+        session
+    }
+
+    pub fn relay_key(&self, id: TunnelId, epoch: u8) -> RelayKey {
+        let mut indices = self.snapshot.receivers.iter();
+        let (index, _) = indices.find(|(_, t)| t.id() == id).expect("a tunnel");
+        RelayKey {
+            receiver: index << 8 | u32::from(epoch),
+            key: HopKey([self.number as u8 ^ epoch ^ id.0 as u8; 32]),
+        }
+    }
+
+    pub fn dropped(&self, reason: osier_dataplane::DropReason) -> u64 {
+        let mut drops = self.forwarder.drops();
+        drops.find(|(r, _)| *r == reason).map_or(0, |(_, count)| count)
+    }
+
     pub fn tunnel(&self, id: TunnelId) -> &TunnelHandle {
         &self.snapshot.tunnels[&id]
     }
@@ -97,9 +131,13 @@ impl Router {
     pub fn receive(&mut self, source: SocketAddr, datagram: &[u8]) -> Done {
         let mut datagram = datagram.to_vec();
         let mut out = vec![0; 65_535];
-        own(self
+        let action = self
             .forwarder
-            .from_network(&self.snapshot, source, &mut datagram, &mut out, self.now))
+            .from_network(&self.snapshot, source, &mut datagram, &mut out, self.now);
+        match action {
+            Action::SendInPlace { remote, span } => Done::InPlace(remote, datagram[span].to_vec()),
+            other => own(other),
+        }
     }
 
     pub fn send(&mut self, packet: &[u8]) -> Done {
@@ -153,6 +191,9 @@ impl Router {
 fn own(action: Action<'_>) -> Done {
     match action {
         Action::Send { remote, datagram } => Done::Send(remote, datagram.to_vec()),
+        Action::SendInPlace { .. } => panic!("nothing was received"),
+        Action::NeedsSession(packet) => Done::NeedsSession(packet.to_vec()),
+        Action::RelayedHandshake(tunnel, message) => Done::Handshake(tunnel, message.to_vec()),
         Action::Deliver(packet) => Done::Deliver(packet.to_vec()),
         Action::ControlDatagram(datagram) => Done::ControlDatagram(datagram.to_vec()),
         Action::ControlPacket(tunnel, packet) => Done::ControlPacket(tunnel, packet.to_vec()),
@@ -166,7 +207,7 @@ impl Done {
     #[track_caller]
     pub fn datagram(self) -> Vec<u8> {
         match self {
-            Self::Send(_, datagram) => datagram,
+            Self::Send(_, datagram) | Self::InPlace(_, datagram) => datagram,
             other => panic!("expected a datagram to send, got {other:?}"),
         }
     }
@@ -188,6 +229,58 @@ pub fn connect(a: &mut Router, b: &mut Router) -> (TunnelId, TunnelId) {
     a.snapshot.fib.insert(prefix(b.number), Hop::Tunnel(at_a));
     b.snapshot.fib.insert(prefix(a.number), Hop::Tunnel(at_b));
     (at_a, at_b)
+}
+
+/// Each end tells the other what it wants on relay frames.
+pub fn share_relay_keys(a: &mut Router, at_a: TunnelId, b: &mut Router, at_b: TunnelId) {
+    let (at_a, at_b) = ((&*a, at_a), (&*b, at_b));
+    for ((receiver, of), (sender, from)) in [(at_a, at_b), (at_b, at_a)] {
+        let key = receiver.relay_key(of, 1);
+        receiver.tunnel(of).add_relay_key(key.clone());
+        sender.tunnel(from).set_peer_relay_key(Some(key));
+    }
+}
+
+/// An end-to-end session between two routers, with keys; nothing of it goes through the forwarders.
+pub fn join_session(a: &mut Router, c: &mut Router) {
+    let (at_a, at_c) = (a.add_session(c), c.add_session(a));
+    let (mut first, mut second) = ([0; 256], [0; 256]);
+    let nowhere = SocketAddr::from(([192, 0, 2, 200], 1));
+    let initiation = at_a.session().initiate(a.now, &mut first).expect("an initiation");
+    let Opened::Reply(response) = at_c.session().open(c.now, nowhere, initiation, &mut second) else {
+        panic!("no response")
+    };
+    let Opened::Reply(keepalive) = at_a.session().open(a.now, nowhere, response, &mut first) else {
+        panic!("no keepalive")
+    };
+    at_a.set_up(true);
+    let (opened, activity) = at_c.open(c.now, nowhere, keepalive, &mut second);
+    assert_eq!(opened, Opened::Packet(&[]));
+    assert_eq!(activity, Some(Activity::SessionUp(router_id(a.number))));
+}
+
+/// A line a - r - c whose ends exchange relay frames.
+pub fn relayed_line(engine: Engine) -> [Router; 3] {
+    let [mut a, mut r, mut c] = [1, 9, 2].map(|number| Router::new(engine, number));
+    let (a_to_r, r_to_a) = connect(&mut a, &mut r);
+    share_relay_keys(&mut a, a_to_r, &mut r, r_to_a);
+    let (r_to_c, c_to_r) = connect(&mut r, &mut c);
+    share_relay_keys(&mut r, r_to_c, &mut c, c_to_r);
+    for (router, via, origin) in [(&mut a, a_to_r, 2), (&mut c, c_to_r, 1)] {
+        let origin_id = router_id(origin);
+        let hop = Hop::Relayed {
+            via,
+            origin: origin_id,
+        };
+        router.snapshot.fib.insert(prefix(origin), hop);
+        router.activities();
+    }
+    r.activities();
+    [a, r, c]
+}
+
+pub fn router_id(number: u16) -> RouterId {
+    RouterId([number as u8; 8])
 }
 
 /// A handshake begun by `a`, through the forwarders and the control stand-ins of both.

@@ -75,6 +75,10 @@ impl Client {
         self.get("/v1/peers").await
     }
 
+    pub async fn sessions(&self) -> Result<Vec<Session>, ClientError> {
+        self.get("/v1/sessions").await
+    }
+
     pub async fn routes(&self) -> Result<Vec<Route>, ClientError> {
         self.get("/v1/routes").await
     }

@@ -108,6 +108,7 @@ fn router(context: Context) -> Router {
     Router::new()
         .route("/v1/status", get(|c: Ctx| ask(c, Ask::Status)))
         .route("/v1/peers", get(|c: Ctx| ask(c, Ask::Peers)))
+        .route("/v1/sessions", get(|c: Ctx| ask(c, Ask::Sessions)))
         .route("/v1/routes", get(|c: Ctx| ask(c, Ask::Routes)))
         .route("/v1/members", get(|c: Ctx| ask(c, Ask::Members)))
         .route("/v1/topology", get(|c: Ctx| ask(c, Ask::Topology)))

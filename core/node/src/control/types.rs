@@ -45,6 +45,9 @@ pub struct Status {
     pub members: usize,
     /// Prefixes we can reach.
     pub routes: usize,
+    /// End-to-end sessions through relays.
+    #[serde(default)]
+    pub sessions: usize,
     pub sent_octets: u64,
     pub received_octets: u64,
     /// Counters since start; they only rise. Names are stable.
@@ -158,6 +161,30 @@ pub struct Peer {
     pub received_octets: u64,
     /// Seconds since the last WireGuard handshake.
     pub last_handshake_seconds: Option<u64>,
+}
+
+/// One row of `GET /v1/sessions`: an end-to-end session with a member whose traffic others relay, unread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    pub name: String,
+    pub node: String,
+    pub address: Ipv6Addr,
+    /// Name of the neighbour that it goes through now; `None` without a route.
+    pub via: Option<String>,
+    /// Keys are agreed.
+    pub up: bool,
+    pub age_seconds: u64,
+    /// Since a packet last went either way.
+    pub idle_seconds: u64,
+    /// Whole IPv6 packets.
+    pub sent_packets: u64,
+    pub sent_octets: u64,
+    pub received_packets: u64,
+    pub received_octets: u64,
+    /// Seconds since the last WireGuard handshake.
+    pub last_handshake_seconds: Option<u64>,
+    /// Packets that wait for the handshake.
+    pub waiting_packets: usize,
 }
 
 /// One row of `GET /v1/routes`.

@@ -2,7 +2,7 @@
 
 use super::ControlLoop;
 use crate::{
-    control::types::{ErrorReply, Member, Outcome, Peer, ReloadReply, Route, Status, Topology},
+    control::types::{ErrorReply, Member, Outcome, Peer, ReloadReply, Route, Session, Status, Topology},
     logging,
     settings::Settings,
 };
@@ -17,6 +17,7 @@ use super::PROBES;
 pub(crate) enum Ask {
     Status(oneshot::Sender<Status>),
     Peers(oneshot::Sender<Vec<Peer>>),
+    Sessions(oneshot::Sender<Vec<Session>>),
     Routes(oneshot::Sender<Vec<Route>>),
     Members(oneshot::Sender<Vec<Member>>),
     Topology(oneshot::Sender<Topology>),
@@ -52,6 +53,7 @@ impl ControlLoop {
         match ask {
             Ask::Status(reply) => drop(reply.send(self.status(now))),
             Ask::Peers(reply) => drop(reply.send(self.peers(now))),
+            Ask::Sessions(reply) => drop(reply.send(self.sessions(now))),
             Ask::Routes(reply) => drop(reply.send(self.routes())),
             Ask::Members(reply) => drop(reply.send(self.members(now))),
             Ask::Topology(reply) => drop(reply.send(self.topology(now))),

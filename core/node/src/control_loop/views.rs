@@ -5,7 +5,7 @@ use crate::{
     clock,
     control::types::{
         Certificate, DaemonState, Endpoint, ErrorReply, Member, Network, Outcome, Peer, Registry, Route,
-        Status, Topology, TopologyLink, TopologyNode,
+        Session, Status, Topology, TopologyLink, TopologyNode,
     },
     health,
 };
@@ -71,6 +71,7 @@ impl ControlLoop {
             neighbours: own.neighbours,
             members: own.members,
             routes: own.routes,
+            sessions: own.sessions,
             sent_octets: traffic.iter().map(|p| p.sent_octets).sum(),
             received_octets: traffic.iter().map(|p| p.received_octets).sum(),
             counters,
@@ -101,6 +102,32 @@ impl ControlLoop {
                 last_handshake_seconds: p.last_handshake.map(|at| now.saturating_since(at).as_secs()),
             })
             .collect()
+    }
+
+    pub(super) fn sessions(&self, now: Instant) -> Vec<Session> {
+        let names = self.member_names();
+        let name = |node: &NodeId| names.get(node).cloned().unwrap_or_else(|| node.to_string());
+        let sessions = self.parts.node.sessions(now);
+        let mut rows: Vec<_> = sessions
+            .iter()
+            .map(|s| Session {
+                name: s.name.clone(),
+                node: s.node.to_string(),
+                address: s.address,
+                via: s.via.as_ref().map(name),
+                up: s.up,
+                age_seconds: s.age.as_secs(),
+                idle_seconds: s.idle.as_secs(),
+                sent_packets: s.sent.packets,
+                sent_octets: s.sent.octets,
+                received_packets: s.received.packets,
+                received_octets: s.received.octets,
+                last_handshake_seconds: s.last_handshake.map(|at| now.saturating_since(at).as_secs()),
+                waiting_packets: s.held,
+            })
+            .collect();
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        rows
     }
 
     pub(super) fn routes(&self) -> Vec<Route> {

@@ -198,6 +198,8 @@ pub struct Status {
     pub usable_neighbours: usize,
     pub members: usize,
     pub routes: usize,
+    /// End-to-end sessions, with keys or about to.
+    pub sessions: usize,
     pub endpoints: Vec<Endpoint>,
     pub record_sequence: u64,
     pub revocation_number: u64,

@@ -13,6 +13,7 @@ use crate::{
     Duration, Instant,
     certificate::{Certificate, CertificateError},
     link::{self, ByeReason, Message},
+    relay::RelayKey,
     tunnel::TunnelId,
 };
 use core::net::Ipv6Addr;
@@ -43,6 +44,7 @@ impl Node {
             certificate: self.certificate.encode(),
             capabilities: 0,
             nonce: tunnel.greeting.nonce,
+            relay: Some(tunnel.relay_key.key.clone()),
         };
         self.timers.set(Timer::Hello(id), now + repeat);
         self.send_link(id, &hello, now);
@@ -71,6 +73,7 @@ impl Node {
         source: Ipv6Addr,
         (version, nonce): (u16, u64),
         certificate: &[u8],
+        relay: Option<RelayKey>,
         now: Instant,
     ) {
         let Some(tunnel) = self.tunnels.get(&id) else {
@@ -108,6 +111,7 @@ impl Node {
             return;
         };
         tunnel.certificate = Some(certificate);
+        tunnel.handle.set_peer_relay_key(relay);
         tunnel.greeting.accepted = Some(nonce);
         let said_hello = tunnel
             .greeting
@@ -284,6 +288,7 @@ impl Node {
         tunnel.liveness.dead_since = None;
         tunnel.closing = false;
         let down = tunnel.certificate.take();
+        self.renew_relay_key(id, now);
         self.timers.clear_tunnel(id);
         self.waiting.forget_tunnel(id);
         self.timers

@@ -39,8 +39,9 @@ impl Node {
                 version,
                 certificate,
                 nonce,
+                relay,
                 ..
-            } => return self.take_hello(id, source, (version, nonce), &certificate, now),
+            } => return self.take_hello(id, source, (version, nonce), &certificate, relay, now),
             Message::Accept { nonce } => return self.take_accept(id, nonce, now),
             Message::Bye(reason) => return self.take_bye(id, reason, now),
             Message::Bundles(bundles) if !tunnel.is_open() && tunnel.outgoing => {
@@ -119,6 +120,8 @@ impl Node {
                 self.take_echo_reply(id, nonce, counters, now);
             }
             Message::Silent(router_id) => self.heed_rumour(id, &router_id, now),
+            Message::RelayKey(key) => self.take_relay_key(id, key, now),
+            Message::RelayKeyTaken(receiver) => self.relay_key_taken(id, receiver, now),
             Message::Unknown(_) => self.counters.count("link-unknown-message"),
             Message::Hello { .. } | Message::Accept { .. } | Message::Bye(_) => {}
         }

@@ -156,6 +156,9 @@ impl Node {
         self.asked.answered(&router_id);
         self.request(Request::SaveCache);
         self.adopt_certificate(&node, now);
+        if !same_certificate {
+            self.check_sessions();
+        }
         self.waiting.certificate_came(&router_id, now);
         self.request_missing(now);
         if forward {
@@ -432,6 +435,7 @@ impl Node {
             self.push_event(Event::Revoked(node));
             self.request(Request::SaveCache);
         }
+        self.check_sessions();
         self.reauthorise(now);
         let others: Vec<_> = self
             .tunnels
@@ -486,6 +490,7 @@ impl Node {
             }
         }
         self.request(Request::SaveCache);
+        self.check_sessions();
         self.reauthorise(now);
     }
 
@@ -511,6 +516,7 @@ impl Node {
             for id in self.tunnels.keys().copied().collect::<Vec<_>>() {
                 self.dismiss(id, ByeReason::Closing, DownReason::Expired, now);
             }
+            self.close_sessions();
         } else {
             self.timers.advance(Timer::Dial, now + Duration::from_millis(10));
         }

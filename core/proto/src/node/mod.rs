@@ -8,6 +8,9 @@
 //! [`routing`] runs Babel over it, [`membership`] compares what both know of other members, and [`liveness`]
 //! watches whether the peer still answers, [`distance`] how far it is. [`neighbours`] decides how many tunnels there are and with whom.
 //!
+//! What goes through others travels in end-to-end [`sessions`], whose messages they carry unopened, in relay frames
+//! that the [`relay_keys`] of each tunnel protect.
+//!
 //! # Driving it
 //!
 //! Feed inputs (`handle_*`), then drain the outputs (`poll_*`), [`Node::poll_fib_change`] first: a route is
@@ -23,7 +26,9 @@ mod membership;
 mod neighbours;
 mod probes;
 mod record;
+mod relay_keys;
 mod routing;
+mod sessions;
 mod stop;
 mod timers;
 mod tunnel;
@@ -31,6 +36,7 @@ mod tunnels;
 mod views;
 
 pub use api::*;
+pub use sessions::SessionView;
 
 use crate::{
     Instant, RouterId, Snapshot,
@@ -78,6 +84,8 @@ pub struct Node {
     certificate: Certificate,
     parameters: MeshParameters,
     factory: Box<dyn SessionFactory>,
+    /// For end-to-end sessions: their handshakes and those of tunnels do not share a limit.
+    session_factory: Box<dyn SessionFactory>,
     random: Random,
     /// Civil time at a point of ours.
     wall_clock: (UnixTime, Instant),
@@ -94,6 +102,7 @@ pub struct Node {
     by_key: BTreeMap<TunnelKey, TunnelId>,
     by_peer: BTreeMap<NodeId, TunnelId>,
     next_tunnel: u32,
+    sessions: sessions::EndToEndSessions,
     /// A neighbour about to be replaced, and the tunnel that is to take its place.
     replacing: Option<(TunnelId, TunnelId)>,
 
@@ -145,10 +154,13 @@ impl Node {
             Err(error) => return Err(error.into()),
         }
         let mut random = Random::new(seed);
-        let factory: Box<dyn SessionFactory> = match config.engine {
-            Engine::WireGuard => Box::new(WireGuardFactory::new(keys.tunnel_secret())),
-            Engine::Plain => Box::new(PlainFactory::new(keys.tunnel_key())),
+        let factory = || -> Box<dyn SessionFactory> {
+            match config.engine {
+                Engine::WireGuard => Box::new(WireGuardFactory::new(keys.tunnel_secret())),
+                Engine::Plain => Box::new(PlainFactory::new(keys.tunnel_key())),
+            }
         };
+        let (factory, session_factory) = (factory(), factory());
         let mut snapshot = Snapshot::new(
             certificate.address(),
             certificate.prefixes.clone(),
@@ -161,6 +173,7 @@ impl Node {
             router_id: id.router_id(),
             link_local: id.link_local(),
             factory,
+            session_factory,
             wall_clock: (config.wall_clock, now),
             directory: Directory::default(),
             backoff: Backoff::default(),
@@ -173,6 +186,7 @@ impl Node {
             by_key: BTreeMap::new(),
             by_peer: BTreeMap::new(),
             next_tunnel: 1,
+            sessions: BTreeMap::new(),
             replacing: None,
             babel,
             snapshot,
@@ -227,7 +241,9 @@ impl Node {
             Some(MessageKind::Response(index) | MessageKind::Cookie(index)) => {
                 self.accept_response(remote, index >> 8, datagram, now);
             }
-            Some(MessageKind::Data(_)) => self.counters.count("datagram-unknown-receiver"),
+            Some(MessageKind::Data(_) | MessageKind::Frame(_)) => {
+                self.counters.count("datagram-unknown-receiver")
+            }
             None => self.counters.count("datagram-malformed"),
         }
         self.settle(now);
@@ -266,6 +282,8 @@ impl Node {
             Activity::Sending(tunnel) | Activity::Receiving(tunnel) => self.data_passes(tunnel, now),
             Activity::Heard(tunnel) => self.heard(tunnel, now),
             Activity::Moved(tunnel, address) => self.moved(tunnel, address, now),
+            Activity::SessionUp(origin) => self.session_up(origin, now),
+            Activity::SessionSilent(origin) => self.session_silent(origin, now),
         }
         self.settle(now);
     }
@@ -354,6 +372,7 @@ impl Node {
             Timer::Gossip(tunnel) => self.gossip(tunnel, now),
             Timer::Digest(tunnel) => self.compare_directories(tunnel, now),
             Timer::Close(tunnel) => self.finish_replacing(tunnel, now),
+            Timer::Initiate(origin) => self.initiate_session(origin, now),
         }
     }
 

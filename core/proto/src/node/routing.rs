@@ -116,6 +116,10 @@ impl<'a> Membership<'a> {
         if !is_neighbours && !self.may_relay(neighbour) {
             return Err("route-not-a-relay");
         }
+        // Data for others goes through it in frames or not at all: else it could ask to read them.
+        if !is_neighbours && !tunnel.handle.takes_frames() {
+            return Err("route-no-relay-key");
+        }
         Ok(if tunnel.closing {
             Verdict::Penalise(PENALTY)
         } else {
@@ -315,11 +319,16 @@ impl Node {
         self.snapshot_changed = true;
         let (via, metric) = match target {
             Target::Via {
-                interface, metric, ..
+                interface,
+                metric,
+                router_id,
+                ..
             } => {
                 let id = TunnelId(interface.0);
-                self.snapshot.fib.insert(prefix, Hop::Tunnel(id));
-                (self.tunnels.get(&id).and_then(Tunnel::peer), metric)
+                let neighbour = self.tunnels.get(&id).and_then(Tunnel::peer);
+                let hop = self.hop(id, neighbour, router_id);
+                self.snapshot.fib.insert(prefix, hop);
+                (neighbour, metric)
             }
             Target::Unreachable => {
                 self.snapshot.fib.insert(prefix, Hop::Unreachable);

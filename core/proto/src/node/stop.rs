@@ -70,6 +70,7 @@ impl Node {
             }
             self.dismiss(id, ByeReason::Closing, DownReason::Closed, now);
         }
+        self.close_sessions();
         self.timers.clear_all();
         self.drain_babel(now);
         self.push_event(Event::Stopped);

@@ -1,6 +1,6 @@
 //! When the node wants to be woken, and why: one small table.
 
-use crate::{Instant, tunnel::TunnelId};
+use crate::{Instant, RouterId, tunnel::TunnelId};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +37,8 @@ pub(super) enum Timer {
     Digest(TunnelId),
     /// A tunnel that is being replaced closes.
     Close(TunnelId),
+    /// Begin the handshake of an end-to-end session again.
+    Initiate(RouterId),
 }
 
 impl Timer {
@@ -59,6 +61,7 @@ impl Timer {
             Self::Gossip(_) => "gossip",
             Self::Digest(_) => "digest",
             Self::Close(_) => "close",
+            Self::Initiate(_) => "initiate",
         }
     }
 

@@ -1,5 +1,6 @@
 //! One tunnel as control sees it.
 
+use super::relay_keys::OwnKey;
 use crate::{
     Duration, Instant,
     accounting::{Carried, carried},
@@ -8,6 +9,7 @@ use crate::{
     mesh::{
         gossip::{Outbox, Reassembly},
         patience::Delivery,
+        random::Random,
     },
     snapshot::TunnelHandle,
     tunnel::TunnelId,
@@ -170,6 +172,7 @@ pub(super) struct Tunnel {
     pub(super) created: Instant,
     pub(super) dial: Option<Dial>,
     pub(super) greeting: Greeting,
+    pub(super) relay_key: OwnKey,
     pub(super) liveness: Liveness,
     pub(super) rtt: Rtt,
     pub(super) outbox: Outbox,
@@ -201,9 +204,11 @@ impl Tunnel {
         index: u32,
         peer_key: TunnelKey,
         phase: Phase,
-        nonce: u64,
+        random: &mut Random,
         now: Instant,
     ) -> Self {
+        let nonce = random.draw();
+        let relay_key = OwnKey::new(&handle, index, random, now);
         Self {
             handle,
             index,
@@ -216,6 +221,7 @@ impl Tunnel {
             created: now,
             dial: None,
             greeting: Greeting::new(nonce),
+            relay_key,
             liveness: Liveness::new(now),
             rtt: Rtt::default(),
             outbox: Outbox::default(),

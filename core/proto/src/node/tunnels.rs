@@ -41,9 +41,8 @@ impl Node {
         let handle = Arc::new(TunnelHandle::new(id, session, endpoint));
         self.snapshot.add_tunnel(index, Arc::clone(&handle));
         self.snapshot_changed = true;
-        let nonce = self.random.draw();
-        self.tunnels
-            .insert(id, Tunnel::new(handle, index, key, phase, nonce, now));
+        let tunnel = Tunnel::new(handle, index, key, phase, &mut self.random, now);
+        self.tunnels.insert(id, tunnel);
         self.by_key.insert(key, id);
         self.timers.advance(Timer::Sessions, now + SESSION_TICK);
         Some(id)
@@ -126,8 +125,8 @@ impl Node {
         self.transmit(remote, datagram);
     }
 
-    /// Lets every session renew its keys. Those that have none yet are dialled at our own pace, and silent ones
-    /// by the end that began them.
+    /// Lets every tunnel and every session renew its keys. Tunnels that have none yet are dialled at our own pace,
+    /// and silent ones by the end that began them.
     pub(super) fn tick_sessions(&mut self, now: Instant) {
         self.factory.tick(now);
         let handles: Vec<_> = self
@@ -144,7 +143,9 @@ impl Node {
                 self.transmit(remote, datagram);
             }
         }
-        if !self.tunnels.is_empty() {
+        self.rotate_relay_keys(now);
+        self.tick_end_to_end(now);
+        if !self.tunnels.is_empty() || !self.sessions.is_empty() {
             self.timers.set(Timer::Sessions, now + SESSION_TICK);
         }
     }

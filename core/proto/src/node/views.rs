@@ -72,6 +72,7 @@ impl Node {
             usable_neighbours: self.tunnels.values().filter(|t| t.is_usable()).count(),
             members: self.directory.len(),
             routes: self.babel.routes().filter(|r| r.selected).count(),
+            sessions: self.sessions.len(),
             endpoints: self
                 .record
                 .bundle()

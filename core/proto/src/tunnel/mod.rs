@@ -19,7 +19,7 @@
 pub mod plain;
 pub mod wireguard;
 
-use crate::{Instant, identity::TunnelKey};
+use crate::{Instant, identity::TunnelKey, relay};
 use core::net::SocketAddr;
 
 /// Names a tunnel for as long as the node runs; never reused. Also its Babel interface.
@@ -107,7 +107,7 @@ pub trait SessionFactory: Send + Sync + core::fmt::Debug {
     fn tick(&self, now: Instant);
 }
 
-/// The four WireGuard messages, as far as a datagram must be read to find its session.
+/// The four WireGuard messages and relay frames, as far as a datagram must be read to find its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageKind {
     Initiation,
@@ -115,11 +115,16 @@ pub enum MessageKind {
     Response(u32),
     Cookie(u32),
     Data(u32),
+    /// A message of an end-to-end session, on its way: see [`crate::relay`].
+    Frame(u32),
 }
 
 impl MessageKind {
-    /// `None` when this is no WireGuard message of a correct length.
+    /// `None` when this is no WireGuard message or relay frame of a correct length.
     pub fn of(datagram: &[u8]) -> Option<Self> {
+        if let Some(header) = relay::Header::parse(datagram) {
+            return Some(Self::Frame(header.receiver));
+        }
         let kind = word(datagram, 0)?;
         match (kind, datagram.len()) {
             (1, INITIATION_LENGTH) => Some(Self::Initiation),
@@ -134,7 +139,9 @@ impl MessageKind {
     pub fn session_index(self) -> Option<u32> {
         match self {
             Self::Initiation => None,
-            Self::Response(index) | Self::Cookie(index) | Self::Data(index) => Some(index >> 8),
+            Self::Response(index) | Self::Cookie(index) | Self::Data(index) | Self::Frame(index) => {
+                Some(index >> 8)
+            }
         }
     }
 }

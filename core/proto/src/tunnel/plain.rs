@@ -155,7 +155,7 @@ impl Session for PlainSession {
             Some(MessageKind::Initiation) => state.accept_initiation(now, datagram, out),
             Some(MessageKind::Response(_)) => state.accept_response(now, datagram, out),
             Some(MessageKind::Data(_)) => state.open_data(now, datagram, out),
-            Some(MessageKind::Cookie(_)) | None => None,
+            Some(MessageKind::Cookie(_) | MessageKind::Frame(_)) | None => None,
         };
         opened.unwrap_or(Opened::Rejected)
     }

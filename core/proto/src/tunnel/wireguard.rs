@@ -127,7 +127,8 @@ impl Session for WireGuardSession {
 
     fn open<'a>(&self, _now: Instant, source: SocketAddr, datagram: &[u8], out: &'a mut [u8]) -> Opened<'a> {
         // An empty datagram would mean "flush" to boringtun.
-        let Some(kind) = MessageKind::of(datagram) else {
+        let Some(kind) = MessageKind::of(datagram).filter(|kind| !matches!(kind, MessageKind::Frame(_)))
+        else {
             return Opened::Rejected;
         };
         if out.len() < datagram.len().max(INITIATION_LENGTH) {

@@ -49,7 +49,9 @@ pub struct Host {
     pub lives: u64,
     /// What it kept on disk.
     pub disk: (Vec<Bundle>, u16, u64),
-    forwarder: Forwarder,
+    pub forwarder: Forwarder,
+    /// Packets for the machine.
+    pub delivered: Vec<Vec<u8>>,
 }
 
 /// A probe by its id: when it was sent and what came of it.
@@ -162,6 +164,7 @@ impl Net {
             lives: 0,
             disk: (Vec::new(), 1, 0),
             forwarder: Forwarder::new(),
+            delivered: Vec::new(),
         });
         number
     }
@@ -304,13 +307,20 @@ impl Net {
         let Some(node) = &mut h.node else { return };
         let snapshot = Arc::clone(&h.snapshot);
         let mut out = vec![0; 65_535];
-        let mut send = None;
+        let (mut send, mut onwards) = (None, None);
         match h.forwarder.from_network(&snapshot, from, bytes, &mut out, now) {
+            Action::SendInPlace { remote, span } => onwards = Some((remote, span)),
+            Action::NeedsSession(packet) => node.handle_unsent_packet(packet, now),
+            Action::RelayedHandshake(tunnel, message) => node.handle_relayed_handshake(tunnel, message, now),
             Action::Send { remote, datagram } => send = Some((remote, datagram.to_vec())),
             Action::ControlDatagram(datagram) => node.handle_datagram(from, datagram, now),
             Action::ControlPacket(tunnel, packet) => node.handle_tunnel_packet(tunnel, packet, now),
             Action::Probe(packet) => node.handle_probe_packet(packet, now),
-            Action::Deliver(_) | Action::Drop(_) | Action::Nothing => {}
+            Action::Deliver(packet) => h.delivered.push(packet.to_vec()),
+            Action::Drop(_) | Action::Nothing => {}
+        }
+        if let Some((remote, span)) = onwards {
+            send = Some((remote, bytes[span].to_vec()));
         }
         while let Some(activity) = h.forwarder.poll_activity() {
             node.handle_activity(activity, now);
@@ -334,16 +344,19 @@ impl Net {
             while let Some(transmit) = node.poll_transmit() {
                 sends.push((transmit.remote, transmit.datagram));
             }
-            let mut probes = Vec::new();
+            let (mut probes, mut unsent) = (Vec::new(), Vec::new());
             while let Some(mut packet) = node.poll_packet() {
                 let mut out = vec![0; 65_535];
                 match h.forwarder.from_tun(&h.snapshot, &mut packet, &mut out, now) {
                     Action::Send { remote, datagram } => sends.push((remote, datagram.to_vec())),
                     Action::Probe(packet) => probes.push(packet.to_vec()),
+                    Action::NeedsSession(packet) => unsent.push(packet.to_vec()),
+                    Action::Deliver(packet) => h.delivered.push(packet.to_vec()),
                     _ => {}
                 }
             }
-            let mut again = !probes.is_empty();
+            let mut again = !probes.is_empty() || !unsent.is_empty();
+            unsent.iter().for_each(|p| node.handle_unsent_packet(p, now));
             probes.iter().for_each(|p| node.handle_probe_packet(p, now));
             while let Some(activity) = h.forwarder.poll_activity() {
                 node.handle_activity(activity, now);
@@ -504,7 +517,7 @@ impl Net {
             match self.hosts[at].snapshot.fib.lookup(address_of(to))? {
                 Hop::Local => return (at == to).then_some(path),
                 Hop::Unreachable => return None,
-                Hop::Tunnel(id) => {
+                Hop::Tunnel(id) | Hop::Relayed { via: id, .. } => {
                     let endpoint = self.hosts[at].snapshot.tunnels.get(&id)?.endpoint()?;
                     let next = self.hosts.iter().position(|h| h.address == endpoint)?;
                     assert!(
