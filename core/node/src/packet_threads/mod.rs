@@ -21,7 +21,6 @@ pub use delivery::Takes;
 
 use crate::{clock::Clock, system::Wake, tun::TunQueue, udp::Udp};
 use arc_swap::ArcSwap;
-use directions::{tun_to_udp, udp_to_tun};
 use osier_proto::{Instant, Snapshot, snapshot::Activity, tunnel::TunnelId};
 use std::{io, net::SocketAddr, sync::Arc, thread::JoinHandle};
 use tokio::sync::mpsc;
@@ -88,8 +87,13 @@ impl PacketThreads {
             stop: Arc::new(Wake::new()?),
             threads: Vec::new(),
         };
-        this.spawn("osier-tun", shared, tun_to_udp)?;
-        this.spawn("osier-udp", shared, udp_to_tun)?;
+        #[cfg(unix)]
+        this.spawn("osier-packets", shared, directions::both_ways)?;
+        #[cfg(not(unix))]
+        {
+            this.spawn("osier-tun", shared, directions::tun_to_udp)?;
+            this.spawn("osier-udp", shared, directions::udp_to_tun)?;
+        }
         Ok(this)
     }
 

@@ -24,6 +24,10 @@ use windows as native;
 
 #[cfg(windows)]
 pub(crate) use native::access;
+#[cfg(any(test, not(unix)))]
+pub(crate) use native::wake::wait;
+#[cfg(unix)]
+pub(crate) use native::wake::wait_for_either;
 pub use native::{
     access::{Group, is_privileged},
     signals::{Reload, Stop},
@@ -35,7 +39,6 @@ pub(crate) use native::{
         SocketWatch, allow_fragments, receive_singly, refuses_segments, send_segments, sends_segments,
         wait_writable,
     },
-    wake::wait,
 };
 
 #[cfg(test)]

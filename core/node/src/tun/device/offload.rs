@@ -22,6 +22,30 @@ pub(super) fn open<D>(wanted: bool, build: impl Fn(bool) -> io::Result<D>) -> io
     Ok((build(false)?, false))
 }
 
+/// Octets of a super-packet that the kernel makes for the device: 49 segments of TCP at [`crate::tun::MTU`], which is
+/// what fits one train (65,507 octets of UDP), and the kernel's reserve for headers. A larger one would leave a small
+/// rest, which costs as many system calls and wake-ups on the way as a whole train.
+const SUPER_PACKET: u32 = 49 * (crate::tun::MTU as u32 - 60) + 600;
+/// Packets and super-packets that may wait for us: enough for a burst, and little delay. Linux's 500 are up to 30 MB.
+const QUEUE: u32 = 128;
+
+/// A device that cannot be told works all the same.
+pub(super) async fn limit_sizes(index: u32) {
+    use rtnetlink::{LinkUnspec, packet_route::link::LinkAttribute};
+    let Ok((connection, handle, _)) = rtnetlink::new_connection() else {
+        return;
+    };
+    let driver = tokio::spawn(connection);
+    let link = || LinkUnspec::new_with_index(index);
+    let size = link().append_extra_attribute(LinkAttribute::GsoMaxSize(SUPER_PACKET));
+    for message in [size.build(), link().txqueuelen(QUEUE).build()] {
+        if let Err(error) = handle.link().set(message).execute().await {
+            tracing::debug!(%error, "the device keeps its limits");
+        }
+    }
+    driver.abort();
+}
+
 /// A device whose packets come and go behind a [`VirtioHeader`].
 pub(super) struct WithHeaders {
     pub(super) device: SyncDevice,

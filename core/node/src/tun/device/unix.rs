@@ -87,6 +87,10 @@ impl Device {
                     reason: error.to_string(),
                 },
             })?;
+        #[cfg(target_os = "linux")]
+        if let Inner::WithHeaders(_) = &inner {
+            offload::limit_sizes(index).await;
+        }
         add_route(index, config.network)
             .await
             .map_err(|reason| TunError::Route {
