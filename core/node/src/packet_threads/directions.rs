@@ -17,7 +17,7 @@ const FAILURES: usize = 1000;
 
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+pub(super) enum Turn {
     /// There was nothing more.
     Emptied,
     /// There may be more.
@@ -26,12 +26,12 @@ enum Turn {
     Lost,
 }
 
-struct Outgoing {
+pub(super) struct Outgoing {
     batch: Batch,
     buffer: Vec<u8>,
 }
 
-struct Incoming {
+pub(super) struct Incoming {
     batch: Batch,
     storage: Vec<u8>,
     meta: [RecvMeta; BUFFERS],
@@ -39,14 +39,14 @@ struct Incoming {
 }
 
 impl Outgoing {
-    fn new(shared: &Shared) -> Self {
+    pub(super) fn new(shared: &Shared) -> Self {
         Self {
             batch: Batch::new(shared),
             buffer: vec![0; BUFFER],
         }
     }
 
-    fn turn(&mut self, shared: &Shared) -> Turn {
+    pub(super) fn turn(&mut self, shared: &Shared) -> Turn {
         let device = shared.tun.super_packets();
         let snapshot = shared.snapshot.load();
         let now = shared.clock.now();
@@ -92,7 +92,7 @@ impl Outgoing {
 }
 
 impl Incoming {
-    fn new(shared: &Shared) -> Self {
+    pub(super) fn new(shared: &Shared) -> Self {
         Self {
             batch: Batch::new(shared),
             storage: vec![0; BUFFERS * BUFFER],
@@ -101,7 +101,7 @@ impl Incoming {
         }
     }
 
-    fn turn(&mut self, shared: &Shared) -> Turn {
+    pub(super) fn turn(&mut self, shared: &Shared) -> Turn {
         let received = {
             let mut chunks = self.storage.chunks_mut(BUFFER);
             // As many chunks as buffers were allocated above; an empty slice would only receive nothing.

@@ -13,6 +13,8 @@ mod batch;
 mod counters;
 mod delivery;
 mod directions;
+#[cfg(test)]
+mod exchange;
 mod trains;
 
 pub(crate) use batch::Batch;
