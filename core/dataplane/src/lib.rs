@@ -5,13 +5,23 @@
 //! datagram, does what the [`Action`] says, and drains [`Forwarder::poll_activity`] for control. Nothing is
 //! allocated per packet.
 //!
+//! Where the TUN device has offload, [`Segments`] splits what it gives before, and [`Coalescer`] joins what it gets
+//! after.
+//!
 //! What is dropped is counted by [`DropReason`]; where the sender can do something about it, it is told by an
 //! ICMPv6 error (RFC 4443), at a bounded rate.
 
+mod checksum;
+mod coalesce;
 mod forward;
 mod icmp;
+mod segment;
+mod virtio;
 
+pub use coalesce::{Coalescer, Joins, MAX_PACKETS, SuperPacket};
 pub use forward::Forwarder;
+pub use segment::{SegmentError, Segments};
+pub use virtio::{VIRTIO_HEADER, VirtioHeader};
 
 use core::{net::SocketAddr, ops::Range};
 use osier_proto::tunnel::TunnelId;

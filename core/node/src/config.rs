@@ -24,6 +24,8 @@ pub struct Config {
     pub outgoing: Option<usize>,
     /// Carry only our own traffic.
     pub leaf: Option<bool>,
+    /// Use the system's offloads where it has them (on by default).
+    pub offload: Option<bool>,
     /// The log filter that the front end has installed: `log` in `settings.toml` then changes nothing.
     pub log: Option<String>,
 }
@@ -40,12 +42,18 @@ impl Config {
             endpoints: None,
             outgoing: None,
             leaf: None,
+            offload: None,
             log: None,
         }
     }
 }
 
 impl Config {
+    /// Whether to use offloads.
+    pub(crate) fn uses_offload(&self, settings: &Settings) -> bool {
+        self.offload.or(settings.offload).unwrap_or(true)
+    }
+
     /// How neighbours are chosen, with `settings` where nothing else is said.
     pub(crate) fn mesh(&self, settings: &Settings) -> MeshParameters {
         let defaults = MeshParameters::default();

@@ -16,7 +16,7 @@ use crate::{
     control::types::{Event, EventLine, Health},
     health::{self, Conditions},
     membership::{Sequences, encode_bundles},
-    packet_threads::{FromPath, Path, Shared},
+    packet_threads::{Batch, FromPath, Shared},
     registry::{Job, RegistryError, Report, Worker},
     settings::Settings,
     state::Item,
@@ -109,7 +109,7 @@ pub(crate) struct SettingsSource {
 pub(crate) struct ControlLoop {
     parts: Parts,
     /// For packets that control itself originates.
-    path: Path,
+    batch: Batch,
     started: Instant,
     probes: BTreeMap<u64, oneshot::Sender<ProbeAnswer>>,
     next_probe: u64,
@@ -158,8 +158,8 @@ impl ControlLoop {
         let started = parts.shared.clock.now();
         let clock_offset = offset(&parts.shared.clock);
         Self {
+            batch: Batch::new(&parts.shared),
             parts,
-            path: Path::new(),
             started,
             probes: BTreeMap::new(),
             next_probe: 1,
@@ -330,7 +330,7 @@ impl ControlLoop {
                 .try_send(transmit.remote, &transmit.datagram)
             {
                 tracing::trace!(remote = %transmit.remote, %error, "not sent");
-                self.parts.shared.counters.count_send_error();
+                self.parts.shared.counters.count_send_errors(1);
             }
         }
         while let Some(mut packet) = self.parts.node.poll_packet() {
@@ -338,7 +338,7 @@ impl ControlLoop {
             let now = self.parts.shared.clock.now();
             self.parts
                 .shared
-                .send_packet(&mut self.path, &snapshot, &mut packet, now);
+                .send_packet(&mut self.batch, &snapshot, &mut packet, now);
         }
         while let Some(request) = self.parts.node.poll_request() {
             self.carry_out(request);

@@ -19,7 +19,7 @@ use crate::{
     mapping::{Mapper, MappingConfig},
     membership::Membership,
     netwatch::{Exclude, NetWatch},
-    packet_threads::{self, Counters, PacketThreads, Shared},
+    packet_threads::{self, Counters, PacketThreads, Shared, Takes},
     random,
     registry::{Client, Registries, Worker, WorkerConfig},
     settings::{self, Settings},
@@ -30,6 +30,7 @@ use crate::{
     udp::{PortChoice, Udp, UdpError},
 };
 use arc_swap::ArcSwap;
+use osier_dataplane::Joins;
 use osier_proto::{
     Node, Snapshot,
     node::{self, Engine, NodeError},
@@ -114,7 +115,11 @@ impl Daemon {
             Some(port) => PortChoice::Exactly(port),
             None => PortChoice::Default,
         };
-        let udp = Arc::new(Udp::bind(port_choice)?);
+        let udp = Udp::bind(port_choice)?;
+        let udp = Arc::new(match config.uses_offload(&settings) {
+            true => udp,
+            false => udp.without_offload(),
+        });
         let tun = open_tun(&config, &settings, &membership).await?;
         start_node(config, dir, settings, membership, port_choice, udp, tun).await
     }
@@ -239,6 +244,7 @@ async fn open_tun(
         name,
         address,
         network: membership.network.prefix,
+        offload: config.uses_offload(settings),
     })
     .await?;
     Ok(Arc::new(device))
@@ -294,6 +300,10 @@ async fn start_node(
     let shared = Shared {
         clock,
         udp: udp.clone(),
+        takes: Arc::new(Takes::new(
+            tun.super_packets()
+                .map_or_else(Joins::default, |device| device.takes()),
+        )),
         tun: tun.clone(),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         counters: Arc::new(Counters::default()),

@@ -11,6 +11,7 @@
 //! incoming = 18
 //! refresh_seconds = 300                     # the least useful tunnel is replaced this often
 //! leaf = false                              # carry only our own traffic
+//! offload = true                            # false: exchange packets with the system one by one
 //! port_mapping = true                       # ask routers (UPnP) for a port
 //! control_group = "osier"                   # group that may use the control socket
 //! ```
@@ -35,6 +36,7 @@ pub struct Settings {
     pub incoming: Option<usize>,
     pub refresh_seconds: Option<u64>,
     pub leaf: Option<bool>,
+    pub offload: Option<bool>,
     pub port_mapping: Option<bool>,
     pub control_group: Option<String>,
 }
@@ -125,6 +127,7 @@ impl Settings {
         note(&mut live, "leaf", self.leaf != other.leaf);
         note(&mut restart, "port", self.port != other.port);
         note(&mut restart, "tun", self.tun != other.tun);
+        note(&mut restart, "offload", self.offload != other.offload);
         note(
             &mut restart,
             "port_mapping",
@@ -180,6 +183,7 @@ mod tests {
             incoming = 9
             refresh_seconds = 60
             leaf = true
+            offload = false
             port_mapping = false
             control_group = "osier"
         "#;
@@ -187,6 +191,7 @@ mod tests {
         assert_eq!(settings.tun, Some(Tun::Wanted(false)));
         assert_eq!(settings.tls_pin().unwrap()[..3], [0, 0x11, 0x22]);
         assert_eq!(settings.endpoints.len(), 2);
+        assert_eq!(settings.offload, Some(false));
     }
 
     #[test]

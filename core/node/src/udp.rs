@@ -52,6 +52,8 @@ pub struct Udp {
     /// IPv4 destinations are written as IPv6.
     dual_stack: bool,
     port: u16,
+    /// The system cuts a train into datagrams.
+    segments: bool,
 }
 
 impl Udp {
@@ -85,13 +87,23 @@ impl Udp {
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), KERNEL_BUFFER);
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), KERNEL_BUFFER);
         let port = socket.local_addr()?.port();
+        let segments = system::sends_segments(&socket);
         Ok(Self {
             socket,
             state,
             watch,
             dual_stack,
             port,
+            segments,
         })
+    }
+
+    /// Datagrams go and come one by one from now on.
+    #[must_use]
+    pub fn without_offload(mut self) -> Self {
+        self.segments = false;
+        system::receive_singly(&self.socket);
+        self
     }
 
     pub fn port(&self) -> u16 {
@@ -113,17 +125,24 @@ impl Udp {
         Ok(count)
     }
 
+    /// The address as the socket wants it.
+    fn destination(&self, remote: SocketAddr) -> io::Result<SocketAddr> {
+        match remote {
+            SocketAddr::V4(v4) if self.dual_stack => Ok(SocketAddr::V6(SocketAddrV6::new(
+                v4.ip().to_ipv6_mapped(),
+                v4.port(),
+                0,
+                0,
+            ))),
+            SocketAddr::V6(_) if !self.dual_stack => Err(io::ErrorKind::NetworkUnreachable.into()),
+            other => Ok(other),
+        }
+    }
+
     /// Sends one datagram without waiting.
     pub fn try_send(&self, remote: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        let destination = match remote {
-            SocketAddr::V4(v4) if self.dual_stack => {
-                SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
-            }
-            SocketAddr::V6(_) if !self.dual_stack => return Err(io::ErrorKind::NetworkUnreachable.into()),
-            other => other,
-        };
         let transmit = Transmit {
-            destination,
+            destination: self.destination(remote)?,
             ecn: None,
             contents: datagram,
             segment_size: None,
@@ -143,10 +162,37 @@ impl Udp {
         }
     }
 
+    /// Whether [`Self::send_train`] can work at all.
+    pub fn sends_trains(&self) -> bool {
+        self.segments
+    }
+
+    /// Sends `contents` as datagrams of `size` octets each, the last of which may be shorter: all or none of them.
+    /// Waits up to a millisecond for a full socket.
+    ///
+    /// # Errors
+    /// When [`refuses_train`] says so of the error, they may still go one by one.
+    pub fn send_train(&self, remote: SocketAddr, contents: &[u8], size: u16) -> io::Result<()> {
+        let destination = self.destination(remote)?;
+        match system::send_segments(&self.socket, destination, contents, size) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                system::wait_writable(&self.socket, SEND_WAIT)?;
+                system::send_segments(&self.socket, destination, contents, size)
+            }
+            other => other,
+        }
+    }
+
     /// Says when [`Self::receive`] has something.
     pub fn readable(&self) -> Readable<'_> {
         self.watch.readable(&self.socket)
     }
+}
+
+/// Whether what [`Udp::send_train`] failed by concerns segmentation: the path has no room for one datagram without
+/// fragments, or the device cannot do it.
+pub fn refuses_train(error: &io::Error) -> bool {
+    system::refuses_segments(error)
 }
 
 fn open(port: u16, dual_stack: bool) -> io::Result<Socket> {

@@ -13,6 +13,7 @@ pub mod fixtures;
 pub mod formats;
 pub mod mutate;
 pub mod node;
+pub mod offload;
 pub mod packets;
 pub mod registry;
 pub mod tunnel;
@@ -135,6 +136,18 @@ pub const TARGETS: &[Target] = &[
         run: node::neighbour,
         seeds: node::neighbour_packets,
         mutations: 500,
+    },
+    Target {
+        name: "segment",
+        run: offload::segment,
+        seeds: offload::super_packets,
+        mutations: 30_000,
+    },
+    Target {
+        name: "coalesce",
+        run: offload::coalesce,
+        seeds: offload::rows,
+        mutations: 15_000,
     },
     Target {
         name: "from-tun",

@@ -34,6 +34,9 @@ pub(crate) struct UpArgs {
     /// Run without a TUN device: relay and answer pings only; needs no privileges
     #[arg(long)]
     no_tun: bool,
+    /// Exchange packets with the system one by one: slower, for kernels and drivers whose offload is broken
+    #[arg(long)]
+    no_offload: bool,
     /// Do not ask the router for a port mapping
     #[arg(long)]
     no_upnp: bool,
@@ -65,6 +68,7 @@ pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
     config.endpoints = (!args.endpoints.is_empty()).then(|| args.endpoints.clone());
     config.outgoing = args.neighbours.map(usize::from);
     config.leaf = args.leaf.then_some(true);
+    config.offload = args.no_offload.then_some(false);
     config.log = args.log_level.clone();
     Daemon::run(config).await.map_err(|e| explain(&e, &state_dir))
 }

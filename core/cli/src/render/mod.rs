@@ -9,12 +9,30 @@ use crate::{
     output::{BAD, BOLD, DIM, GOOD, WARN, fields, paint, table},
 };
 use osier_core::control::types::{
-    DaemonState, Endpoint, Health, Member, Peer, Route, Session, Severity, Status,
+    DaemonState, Endpoint, Health, Member, Offload, Peer, Route, Session, Severity, Status,
 };
 use std::time::Duration;
 
 /// Babel's metric for "no way".
 const INFINITY: u16 = 0xffff;
+
+/// Which offloads are in use.
+fn offload(o: Offload) -> String {
+    let device = match (o.device, o.tcp, o.udp) {
+        (false, ..) => None,
+        (true, true, true) => Some("TUN device (TCP and UDP both ways)"),
+        (true, true, false) => Some("TUN device (TCP both ways, UDP when sending)"),
+        (true, false, _) => Some("TUN device (when sending)"),
+    };
+    let used: Vec<_> = device
+        .into_iter()
+        .chain(o.socket.then_some("UDP socket"))
+        .collect();
+    match used.is_empty() {
+        true => "none: packets go one by one".to_owned(),
+        false => used.join(", "),
+    }
+}
 
 pub(crate) fn status(s: &Status, verbose: bool, now: u64) -> String {
     let worst = s.health.iter().map(|h| h.severity).min();
@@ -68,6 +86,7 @@ pub(crate) fn status(s: &Status, verbose: bool, now: u64) -> String {
         ),
         ("registry", registry(s, now)),
         ("listens", format!("UDP {}", s.udp_port)),
+        ("offload", offload(s.offload)),
         ("reachable at", endpoints(&s.endpoints)),
         (
             "mesh",

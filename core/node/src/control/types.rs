@@ -32,6 +32,9 @@ pub struct Status {
     pub certificate: Certificate,
     /// Name of the TUN device; `None` when the node runs without one.
     pub interface: Option<String>,
+    /// What the system does for us with many packets at a time.
+    #[serde(default)]
+    pub offload: Offload,
     /// The UDP port we listen on.
     pub udp_port: u16,
     /// Where we tell others to reach us, best first.
@@ -54,6 +57,20 @@ pub struct Status {
     pub counters: BTreeMap<String, u64>,
     /// What the operator should know, gravest first; empty when all is well.
     pub health: Vec<Health>,
+}
+
+/// Offloads in use. All are off when the system has none or the operator wants none; `tcp` and `udp` also go off when
+/// the kernel refuses what they stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offload {
+    /// The TUN device hands over many packets of one flow as one, checksums unfinished.
+    pub device: bool,
+    /// It takes many TCP segments as one.
+    pub tcp: bool,
+    /// It takes many UDP datagrams as one.
+    pub udp: bool,
+    /// The UDP socket sends many datagrams at once. (Single remotes may be exempt: counter `trains-refused`.)
+    pub socket: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

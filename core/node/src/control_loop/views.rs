@@ -4,8 +4,8 @@ use super::ControlLoop;
 use crate::{
     clock,
     control::types::{
-        Certificate, DaemonState, Endpoint, ErrorReply, Member, Network, Outcome, Peer, Registry, Route,
-        Session, Status, Topology, TopologyLink, TopologyNode,
+        Certificate, DaemonState, Endpoint, ErrorReply, Member, Network, Offload, Outcome, Peer, Registry,
+        Route, Session, Status, Topology, TopologyLink, TopologyNode,
     },
     health,
 };
@@ -23,6 +23,17 @@ use std::{
 use super::asks::Target;
 
 impl ControlLoop {
+    fn offload(&self) -> Offload {
+        let shared = &self.parts.shared;
+        let takes = shared.takes.joins();
+        Offload {
+            device: shared.tun.super_packets().is_some(),
+            tcp: takes.tcp,
+            udp: takes.udp,
+            socket: shared.udp.sends_trains(),
+        }
+    }
+
     pub(super) fn status(&self, now: Instant) -> Status {
         let own = self.parts.node.status(now);
         let certificate = &self.parts.certificate;
@@ -59,6 +70,7 @@ impl ControlLoop {
                 seconds_left: (certificate.not_after.0 as i64).saturating_sub(clock::unix_time().0 as i64),
             },
             interface: self.parts.shared.tun.name().map(str::to_owned),
+            offload: self.offload(),
             udp_port: self.parts.shared.udp.port(),
             endpoints: own.endpoints.iter().map(endpoint).collect(),
             mapped: self.parts.mapped.as_ref().and_then(|m| *m.borrow()),

@@ -4,13 +4,16 @@
 //!
 //! - [`Readable`], [`Wake`], `wait`: how a packet thread sleeps until its device or socket has something or the node
 //!   stops;
-//! - `SocketWatch`, `allow_fragments`, `wait_writable`: what a packet thread needs of a UDP socket beyond std;
+//! - `SocketWatch`, `allow_fragments`, `wait_writable`, `send_segments`: what a packet thread needs of a UDP socket
+//!   beyond std;
 //! - [`Stop`], [`Reload`]: what the system or the operator tells a daemon;
 //! - `files`: private directories and files, and the lock of a state directory;
 //! - [`Group`], [`is_privileged`]: who may do what.
 
 #[cfg(unix)]
 mod unix;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod unsegmented;
 #[cfg(windows)]
 mod windows;
 
@@ -21,6 +24,10 @@ use windows as native;
 
 #[cfg(windows)]
 pub(crate) use native::access;
+#[cfg(any(test, not(unix)))]
+pub(crate) use native::wake::wait;
+#[cfg(unix)]
+pub(crate) use native::wake::wait_for_either;
 pub use native::{
     access::{Group, is_privileged},
     signals::{Reload, Stop},
@@ -28,8 +35,10 @@ pub use native::{
 };
 pub(crate) use native::{
     files, host_name,
-    socket::{SocketWatch, allow_fragments, wait_writable},
-    wake::wait,
+    socket::{
+        SocketWatch, allow_fragments, receive_singly, refuses_segments, send_segments, sends_segments,
+        wait_writable,
+    },
 };
 
 #[cfg(test)]

@@ -7,7 +7,11 @@ pub use device::{Device, DeviceConfig};
 pub use none::NoTun;
 
 use crate::system::Readable;
-use std::{io, net::Ipv6Addr};
+use osier_dataplane::{Joins, VirtioHeader};
+use std::{
+    io::{self, IoSlice},
+    net::Ipv6Addr,
+};
 
 /// The device's MTU in octets: the least that IPv6 demands, so it passes on every path.
 pub const MTU: u16 = 1280;
@@ -35,6 +39,26 @@ pub trait TunQueue: Send + Sync + std::fmt::Debug {
     fn index(&self) -> Option<u32> {
         None
     }
+
+    /// How to exchange super-packets, where the device can; then [`Self::receive`] is not used.
+    fn super_packets(&self) -> Option<&dyn SuperPackets> {
+        None
+    }
+}
+
+/// A device with offload: many packets of one flow go through the kernel and come to us as one.
+pub trait SuperPackets {
+    /// Reads one packet or super-packet without waiting; errors as for [`TunQueue::receive`].
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<(VirtioHeader, usize)>;
+
+    /// Writes one without waiting: the pieces one after the other, the first of which is an encoded [`VirtioHeader`].
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] for a super-packet: the system takes none of its kind.
+    fn send(&self, pieces: &[IoSlice<'_>]) -> io::Result<()>;
+
+    /// Which super-packets may be written, until one is refused.
+    fn takes(&self) -> Joins;
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -28,6 +28,85 @@ pub(crate) fn wait_writable(socket: &UdpSocket, limit: Duration) -> io::Result<(
     Ok(())
 }
 
+/// Whether the system cuts what is sent in one go into datagrams (UDP segmentation offload, Linux 4.18).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn sends_segments(socket: &UdpSocket) -> bool {
+    use std::os::fd::AsRawFd;
+    // Zero is "off", which it is: this only asks whether the option exists.
+    let off: libc::c_int = 0;
+    // SAFETY: the descriptor is open for the length of the call, and the pointer and length describe `off`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw const off).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    result == 0
+}
+
+/// Sends `contents` as datagrams of `size` octets each, the last of which may be shorter, without waiting.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn send_segments(
+    socket: &UdpSocket,
+    destination: std::net::SocketAddr,
+    contents: &[u8],
+    size: u16,
+) -> io::Result<()> {
+    use socket2::{MsgHdr, SockRef};
+    const HEADER: usize = size_of::<libc::cmsghdr>();
+    // One control message (cmsg(3)): its length, level, type, and the size, padded to a multiple of a word.
+    let mut control = [0; HEADER + size_of::<usize>()];
+    let length = HEADER + size_of::<u16>();
+    control[..size_of::<usize>()].copy_from_slice(&length.to_ne_bytes());
+    control[HEADER - 8..HEADER - 4].copy_from_slice(&libc::SOL_UDP.to_ne_bytes());
+    control[HEADER - 4..HEADER].copy_from_slice(&libc::UDP_SEGMENT.to_ne_bytes());
+    control[HEADER..length].copy_from_slice(&size.to_ne_bytes());
+    let (address, buffers) = (destination.into(), [io::IoSlice::new(contents)]);
+    let message = MsgHdr::new()
+        .with_addr(&address)
+        .with_buffers(&buffers)
+        .with_control(&control);
+    loop {
+        match SockRef::from(socket).sendmsg(&message, 0) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// Whether an error of [`send_segments`] means that these datagrams may still go one by one: a path or a device
+/// that cannot segment, or segments that do not fit the path.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn refuses_segments(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP | libc::ENOPROTOOPT)
+    )
+}
+
+/// Switches off receiving several datagrams of one sender as one (UDP GRO), which quinn-udp switches on.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn receive_singly(socket: &UdpSocket) {
+    use std::os::fd::AsRawFd;
+    let off: libc::c_int = 0;
+    // SAFETY: the descriptor is open for the length of the call, and the pointer and length describe `off`.
+    let _ = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_GRO,
+            (&raw const off).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) use super::super::unsegmented::*;
+
 /// Undoes what quinn-udp sets for QUIC, which must not be fragmented. A failure leaves DF on, which on nearly
 /// all paths changes nothing.
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -61,6 +61,7 @@ impl Wake {
     }
 }
 
+#[cfg(test)]
 /// Sleeps until there is something to read; `false` when it is time to stop. `_emptied`: whether `source` has been
 /// read until it had nothing more, which `poll` does not need to know.
 pub(crate) fn wait(source: Readable<'_>, stop: &Wake, _emptied: bool) -> bool {
@@ -75,6 +76,35 @@ pub(crate) fn wait(source: Readable<'_>, stop: &Wake, _emptied: bool) -> bool {
         Err(error) => {
             tracing::error!(%error, "poll failed");
             false
+        }
+    }
+}
+
+/// Sleeps until one of the sources, or both, have something to read, and says which; `None` when it is time to stop.
+/// A source that is `None` never has anything.
+pub(crate) fn wait_for_either(
+    first: Option<Readable<'_>>,
+    second: Option<Readable<'_>>,
+    stop: &Wake,
+) -> Option<(bool, bool)> {
+    // In place of a source that is gone, the stop: it ends the loop before anybody asks.
+    let or_stop =
+        |source: Option<_>| PollFd::from_borrowed_fd(source.unwrap_or(stop.readable()), PollFlags::IN);
+    let mut fds = [
+        PollFd::from_borrowed_fd(stop.readable(), PollFlags::IN),
+        or_stop(first),
+        or_stop(second),
+    ];
+    match rustix::event::poll(&mut fds, None) {
+        Ok(_) => fds[0]
+            .revents()
+            .is_empty()
+            .then(|| (!fds[1].revents().is_empty(), !fds[2].revents().is_empty())),
+        // A signal: look again.
+        Err(Errno::INTR) => Some((false, false)),
+        Err(error) => {
+            tracing::error!(%error, "poll failed");
+            None
         }
     }
 }

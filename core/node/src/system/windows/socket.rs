@@ -56,6 +56,8 @@ fn ignore_refusals(socket: &UdpSocket) {
     };
 }
 
+pub(crate) use super::super::unsegmented::*;
+
 /// Waits until the socket takes a datagram, but no longer than `limit`.
 pub(crate) fn wait_writable(socket: &UdpSocket, limit: Duration) -> io::Result<()> {
     let mut poll = WSAPOLLFD {

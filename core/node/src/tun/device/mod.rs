@@ -1,5 +1,7 @@
 //! A TUN device of the operating system, with its address and its route: by tun-rs on Unix, by wintun on Windows.
 
+#[cfg(target_os = "linux")]
+mod offload;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -20,4 +22,6 @@ pub struct DeviceConfig {
     pub address: Ipv6Addr,
     /// The network's prefix, which is routed to the device.
     pub network: IpNet,
+    /// Use the system's offload where it has one.
+    pub offload: bool,
 }

@@ -1,11 +1,19 @@
 //! By tun-rs.
 
 use super::DeviceConfig;
+#[cfg(target_os = "linux")]
+use super::offload::{self, WithHeaders};
+#[cfg(target_os = "linux")]
+use crate::tun::SuperPackets;
 use crate::{
     system::Readable,
     tun::{MTU, TunError, TunQueue, valid_name},
 };
 use ipnet::IpNet;
+#[cfg(target_os = "linux")]
+use osier_dataplane::VirtioHeader;
+#[cfg(target_os = "linux")]
+use std::io::IoSlice;
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd},
@@ -14,9 +22,43 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 
 /// The device vanishes, with its address and its route, when this is dropped.
 pub struct Device {
-    device: SyncDevice,
+    device: Inner,
     name: String,
     index: u32,
+}
+
+enum Inner {
+    Plain(SyncDevice),
+    #[cfg(target_os = "linux")]
+    WithHeaders(WithHeaders),
+}
+
+impl Inner {
+    fn open(name: &str, offload: bool) -> io::Result<Self> {
+        let builder = || DeviceBuilder::new().name(name).mtu(MTU).enable(true);
+        #[cfg(target_os = "linux")]
+        {
+            let build = |offload| builder().offload(offload).build_sync();
+            let (device, offload) = offload::open(offload, build)?;
+            Ok(match offload {
+                true => Self::WithHeaders(WithHeaders { device }),
+                false => Self::Plain(device),
+            })
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = offload;
+            Ok(Self::Plain(builder().build_sync()?))
+        }
+    }
+
+    fn device(&self) -> &SyncDevice {
+        match self {
+            Self::Plain(device) => device,
+            #[cfg(target_os = "linux")]
+            Self::WithHeaders(inner) => &inner.device,
+        }
+    }
 }
 
 impl Device {
@@ -26,12 +68,8 @@ impl Device {
         if !valid_name(&name) {
             return Err(TunError::BadName { name });
         }
-        let device = DeviceBuilder::new()
-            .name(&name)
-            .mtu(MTU)
-            .enable(true)
-            .build_sync()
-            .map_err(|e| explain(e, &name))?;
+        let inner = Inner::open(&name, config.offload).map_err(|e| explain(e, &name))?;
+        let device = inner.device();
         let io = |source| TunError::Io {
             name: name.clone(),
             source,
@@ -49,6 +87,10 @@ impl Device {
                     reason: error.to_string(),
                 },
             })?;
+        #[cfg(target_os = "linux")]
+        if let Inner::WithHeaders(_) = &inner {
+            offload::limit_sizes(index).await;
+        }
         add_route(index, config.network)
             .await
             .map_err(|reason| TunError::Route {
@@ -56,7 +98,11 @@ impl Device {
                 prefix: config.network,
                 reason,
             })?;
-        Ok(Self { device, name, index })
+        Ok(Self {
+            device: inner,
+            name,
+            index,
+        })
     }
 }
 
@@ -71,16 +117,27 @@ impl std::fmt::Debug for Device {
 
 impl TunQueue for Device {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.device.recv(buffer)
+        match &self.device {
+            Inner::Plain(device) => device.recv(buffer),
+            #[cfg(target_os = "linux")]
+            Inner::WithHeaders(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     fn send(&self, packet: &[u8]) -> io::Result<()> {
-        self.device.send(packet).map(|_| ())
+        match &self.device {
+            Inner::Plain(device) => device.send(packet).map(|_| ()),
+            #[cfg(target_os = "linux")]
+            Inner::WithHeaders(device) => {
+                let header = VirtioHeader::PLAIN.encode();
+                device.send(&[IoSlice::new(&header), IoSlice::new(packet)])
+            }
+        }
     }
 
     fn readable(&self) -> Readable<'_> {
         // SAFETY: the descriptor belongs to `self.device`, which lives at least as long as the borrow.
-        unsafe { BorrowedFd::borrow_raw(self.device.as_raw_fd()) }
+        unsafe { BorrowedFd::borrow_raw(self.device.device().as_raw_fd()) }
     }
 
     fn name(&self) -> Option<&str> {
@@ -89,6 +146,14 @@ impl TunQueue for Device {
 
     fn index(&self) -> Option<u32> {
         Some(self.index)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn super_packets(&self) -> Option<&dyn SuperPackets> {
+        match &self.device {
+            Inner::Plain(_) => None,
+            Inner::WithHeaders(device) => Some(device),
+        }
     }
 }
 

@@ -1,0 +1,106 @@
+//! Super-packets to and from Linux's TUN device (IFF_VNET_HDR, TUNSETOFFLOAD).
+
+use crate::tun::SuperPackets;
+use osier_dataplane::{Joins, VIRTIO_HEADER, VirtioHeader};
+use rustix::io::{IoSlice, IoSliceMut, readv, writev};
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+};
+use tun_rs::SyncDevice;
+
+/// Opens a device with offload if wanted, and without where the kernel refuses it. `build` makes the device; its
+/// argument asks for offload.
+pub(super) fn open<D>(wanted: bool, build: impl Fn(bool) -> io::Result<D>) -> io::Result<(D, bool)> {
+    if wanted {
+        match build(true) {
+            Ok(device) => return Ok((device, true)),
+            // If it was for another reason, the second attempt fails too and tells it.
+            Err(error) => tracing::info!(%error, "no offload on this system's TUN devices"),
+        }
+    }
+    Ok((build(false)?, false))
+}
+
+/// Octets of a super-packet that the kernel makes for the device: 49 segments of TCP at [`crate::tun::MTU`], which is
+/// what fits one train (65,507 octets of UDP), and the kernel's reserve for headers. A larger one would leave a small
+/// rest, which costs as many system calls and wake-ups on the way as a whole train.
+const SUPER_PACKET: u32 = 49 * (crate::tun::MTU as u32 - 60) + 600;
+/// Packets and super-packets that may wait for us: enough for a burst, and little delay. Linux's 500 are up to 30 MB.
+const QUEUE: u32 = 128;
+
+/// A device that cannot be told works all the same.
+pub(super) async fn limit_sizes(index: u32) {
+    use rtnetlink::{LinkUnspec, packet_route::link::LinkAttribute};
+    let Ok((connection, handle, _)) = rtnetlink::new_connection() else {
+        return;
+    };
+    let driver = tokio::spawn(connection);
+    let link = || LinkUnspec::new_with_index(index);
+    let size = link().append_extra_attribute(LinkAttribute::GsoMaxSize(SUPER_PACKET));
+    for message in [size.build(), link().txqueuelen(QUEUE).build()] {
+        if let Err(error) = handle.link().set(message).execute().await {
+            tracing::debug!(%error, "the device keeps its limits");
+        }
+    }
+    driver.abort();
+}
+
+/// A device whose packets come and go behind a [`VirtioHeader`].
+pub(super) struct WithHeaders {
+    pub(super) device: SyncDevice,
+}
+
+impl WithHeaders {
+    fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor belongs to `self.device`, which lives at least as long as the borrow.
+        unsafe { BorrowedFd::borrow_raw(self.device.as_raw_fd()) }
+    }
+}
+
+impl SuperPackets for WithHeaders {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<(VirtioHeader, usize)> {
+        let mut header = [0; VIRTIO_HEADER];
+        let mut pieces = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)];
+        let length = readv(self.fd(), &mut pieces)?;
+        Ok((VirtioHeader::decode(header), length.saturating_sub(VIRTIO_HEADER)))
+    }
+
+    fn send(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        writev(self.fd(), pieces)?;
+        Ok(())
+    }
+
+    fn takes(&self) -> Joins {
+        Joins {
+            tcp: true,
+            // The kernel has the two together, since Linux 6.2.
+            udp: self.device.udp_gso(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_that_refuses_offload_gives_a_plain_device() {
+        let old_kernel = |offload: bool| match offload {
+            true => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+            false => Ok("plain"),
+        };
+        assert_eq!(open(true, old_kernel).unwrap(), ("plain", false));
+        assert_eq!(open(false, old_kernel).unwrap(), ("plain", false));
+        let new_kernel = |offload: bool| Ok(if offload { "offload" } else { "plain" });
+        assert_eq!(open(true, new_kernel).unwrap(), ("offload", true));
+        assert_eq!(open(false, new_kernel).unwrap(), ("plain", false));
+    }
+
+    #[test]
+    fn other_errors_are_told() {
+        let error = open(true, |_| Err::<(), _>(io::Error::from_raw_os_error(libc::EPERM))).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+    }
+}
