@@ -1,0 +1,113 @@
+//! How long traffic is out when what carries it fails without a word.
+
+use super::Subject;
+use crate::{
+    figures::{PATH_CUT, RELAY_DEATH, Sample},
+    install::Programs,
+    system::System,
+    topology::{Topology, all_pairs},
+};
+use anyhow::{Context, Result, ensure};
+use osier_e2e::prober::Prober;
+use osier_lab::{Lab, wait_until};
+use std::time::Duration;
+
+/// 20 pings a second from the first node to the second.
+const PING: Duration = Duration::from_millis(50);
+const WAY: (usize, usize) = (0, 1);
+/// Pings run this long before anything fails.
+const WARM_UP: Duration = Duration::from_secs(4);
+const START: Duration = Duration::from_secs(60);
+/// It is over when pings have been answered for this long.
+const HEALED: Duration = Duration::from_secs(3);
+/// What a relay forwards of the pings in [`WATCH`], at the least, in octets.
+const WATCH: Duration = Duration::from_secs(1);
+const SOME: u64 = 1000;
+
+/// Two nodes that cannot reach each other directly, two relays; the one in use dies.
+pub fn relay_death(system: &dyn System, programs: &Programs, patience: Duration) -> Result<Vec<Sample>> {
+    let lab = Lab::new("death")?;
+    let relays = [2, 3];
+    let mut links = all_pairs(4);
+    links.retain(|link| *link != WAY);
+    let topology = Topology::star(&lab, 4, links, relays.to_vec())?;
+    let _apart = topology.cut(WAY.0, WAY.1)?;
+    let network = system.configure(programs, &topology)?;
+    let subject = Pinging::start(Subject::start(&topology, network, START)?)?;
+    let counts = || relays.map(|r| carried(&topology, r));
+    let before = counts();
+    std::thread::sleep(WATCH);
+    let spent = before
+        .into_iter()
+        .zip(counts())
+        .map(|(before, after)| Ok(after? - before?));
+    let spent = spent.collect::<Result<Vec<u64>>>()?;
+    let busiest = usize::from(spent[1] > spent[0]);
+    ensure!(spent[busiest] > SOME, "no relay is in use");
+    let from = subject.prober.now();
+    topology.internet()?.swallow(&topology.hosts[relays[busiest]])?;
+    Ok(vec![(&RELAY_DEATH, subject.gap(from, patience)?)])
+}
+
+/// Two nodes that reach each other directly, and one that could relay; the direct path goes.
+pub fn path_cut(system: &dyn System, programs: &Programs, patience: Duration) -> Result<Vec<Sample>> {
+    let lab = Lab::new("cut")?;
+    let topology = Topology::star(&lab, 3, all_pairs(3), vec![2])?;
+    let network = system.configure(programs, &topology)?;
+    let subject = Pinging::start(Subject::start(&topology, network, START)?)?;
+    let before = carried(&topology, 2)?;
+    std::thread::sleep(WATCH);
+    let relayed = carried(&topology, 2)? - before;
+    ensure!(
+        relayed < 20 * 64,
+        "the relay was in use already: {relayed} octets a second"
+    );
+    let from = subject.prober.now();
+    let _cut = topology.cut(WAY.0, WAY.1)?;
+    Ok(vec![(&PATH_CUT, subject.gap(from, patience)?)])
+}
+
+/// Octets that a host has sent so far.
+fn carried(topology: &Topology<'_>, host: usize) -> Result<u64> {
+    Ok(topology.hosts[host].octets()?.1)
+}
+
+/// A network whose first node pings the second.
+struct Pinging<'a> {
+    _subject: Subject<'a>,
+    prober: Prober,
+}
+
+impl<'a> Pinging<'a> {
+    fn start(subject: Subject<'a>) -> Result<Self> {
+        let prober = subject.prober()?;
+        prober.watch(vec![WAY], PING)?;
+        let steady = || answering(&prober, WARM_UP);
+        wait_until(START, "pings are answered steadily", steady)?;
+        Ok(Self {
+            _subject: subject,
+            prober,
+        })
+    }
+
+    /// The gap that began after `from`, in seconds; infinite when it does not end within `patience`.
+    fn gap(&self, from: Duration, patience: Duration) -> Result<f64> {
+        // Long enough for the failure to show.
+        let least = from + Duration::from_secs(2);
+        let over = || self.prober.now() > least && answering(&self.prober, HEALED);
+        let healed = wait_until(patience, "pings are answered again", over).is_ok();
+        // The newest pings may still be on their way.
+        let until = self.prober.now() - Duration::from_millis(500);
+        let outage = self.prober.report()?.outage(WAY, from, until);
+        match outage.duration {
+            Some(duration) if healed => Ok(duration.as_secs_f64()),
+            _ => Ok(f64::INFINITY),
+        }
+    }
+}
+
+fn answering(prober: &Prober, length: Duration) -> bool {
+    let now = prober.now();
+    let report = prober.report().context("no report");
+    report.is_ok_and(|r| r.answering_since(WAY).is_some_and(|since| now >= since + length))
+}
