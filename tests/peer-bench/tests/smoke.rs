@@ -62,7 +62,11 @@ fn figures_of(measures: &[Measure]) -> Result<()> {
     let problems = run.figures.problems();
     ensure!(problems.is_empty(), "{problems:?}\n{said:?}");
     for metric in METRICS.iter().filter(|m| measures.contains(&m.measure)) {
-        let system = if metric.measure == Measure::Cipher { CIPHER } else { OSIER };
+        let system = if metric.measure == Measure::Cipher {
+            CIPHER
+        } else {
+            OSIER
+        };
         let figure = run.figures.of(metric, Wire::Tso, system);
         let figure = figure.with_context(|| format!("{} has no figure", metric.key))?;
         ensure!(!figure.median.is_nan(), "{} is no number", metric.key);
