@@ -80,7 +80,7 @@ macro_rules! metrics {
 metrics! {
     CIPHER_1280 = "cipher_1280_gb_s", Cipher, "GB/s, 1280 octets", More, 2;
     CIPHER_1420 = "cipher_1420_gb_s", Cipher, "GB/s, 1420 octets", More, 2;
-    IDLE_CPU = "idle_cpu_percent", Idle, "% of a core", Less, 2;
+    IDLE_CPU = "idle_cpu_percent", Idle, "% of a core", Less, 3;
     IDLE_PSS = "idle_pss_mb", Idle, "PSS, MB", Less, 1;
     RTT = "rtt_us", Rtt, "median, µs", Less, 0;
     RTT_ADDED = "rtt_added_us", Rtt, "more than the wire, µs", Less, 0;

@@ -33,26 +33,26 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Starts the network and waits until the first and the last node have answered each other.
-    pub fn start(
-        topology: &Topology<'_>,
-        mut network: Box<dyn Network + 'a>,
-        limit: Duration,
-    ) -> Result<Self> {
+    /// Starts the network.
+    pub fn start(topology: &Topology<'_>, mut network: Box<dyn Network + 'a>) -> Result<Self> {
         network.up()?;
         let sites = sites(topology, &*network);
-        let subject = Self { network, sites };
-        let prober = subject.prober()?;
-        let last = subject.sites.len() - 1;
+        Ok(Self { network, sites })
+    }
+
+    /// Waits until the first and the last node have answered each other.
+    pub fn ready(&self, limit: Duration) -> Result<()> {
+        let prober = self.prober()?;
+        let last = self.sites.len() - 1;
         let ways = [(0, last), (last, 0)];
         prober.watch(ways.to_vec(), Duration::from_millis(100))?;
         wait_until(limit, "the first and the last node reach each other", || {
-            prober.report().is_ok_and(|r| {
-                ways.iter()
-                    .all(|way| r.first_answer(*way, Duration::ZERO).is_some())
+            prober.report().is_ok_and(|report| {
+                let mut answers = ways.iter().map(|way| report.first_answer(*way, Duration::ZERO));
+                answers.all(|answer| answer.is_some())
             })
         })?;
-        Ok(subject)
+        Ok(())
     }
 
     pub fn prober(&self) -> Result<Prober> {

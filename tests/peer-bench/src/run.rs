@@ -148,11 +148,22 @@ impl<'p> Run<'p> {
         let labs = labs.collect::<osier_lab::Result<Vec<_>>>()?;
         let topologies = labs.iter().map(|lab| Topology::line(lab, hosts, wire));
         let topologies = topologies.collect::<Result<Vec<_>>>()?;
+        // All are started before any is waited for.
+        let started: Vec<_> = self
+            .ready
+            .iter()
+            .zip(&topologies)
+            .map(|(ready, topology)| {
+                let network = ready.system.configure(&ready.programs, topology);
+                (
+                    ready.system.name(),
+                    network.and_then(|n| Subject::start(topology, n)),
+                )
+            })
+            .collect();
         let mut subjects: Vec<(&'static str, Subject<'_>)> = Vec::new();
-        for (ready, topology) in self.ready.iter().zip(&topologies) {
-            let network = ready.system.configure(&ready.programs, topology);
-            let name = ready.system.name();
-            match network.and_then(|n| Subject::start(topology, n, START)) {
+        for (name, started) in started {
+            match started.and_then(|s| s.ready(START).map(|()| s)) {
                 Ok(subject) => subjects.push((name, subject)),
                 Err(error) => {
                     (self.say)(&format!("{name} does not start: {error:#}"));

@@ -15,6 +15,19 @@ pub fn processor(processes: &[u32]) -> Result<f64> {
     each.sum()
 }
 
+/// The same to the nanosecond, for little use: of threads that live.
+pub fn processor_of_threads(processes: &[u32]) -> Result<f64> {
+    let mut nanoseconds = 0;
+    for id in processes {
+        for thread in fs::read_dir(format!("/proc/{id}/task")).context("a process of it has ended")? {
+            // A thread may end meanwhile.
+            let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            nanoseconds += run_time(&text).unwrap_or(0);
+        }
+    }
+    Ok(nanoseconds as f64 / 1e9)
+}
+
 /// Processor seconds that the whole machine has spent on anything so far, interrupts included.
 pub fn machine() -> Result<f64> {
     busy(&fs::read_to_string("/proc/stat")?).context("/proc/stat has no line for the processor")
@@ -36,6 +49,11 @@ fn busy(stat: &str) -> Option<f64> {
     let used = [0, 1, 2, 5, 6].map(|i| ticks.get(i).copied());
     let sum = used.into_iter().sum::<Option<u64>>()?;
     Some(sum as f64 * TICK)
+}
+
+/// Time on a processor, time spent waiting for one, and number of turns.
+fn run_time(schedstat: &str) -> Option<u64> {
+    schedstat.split_whitespace().next()?.parse().ok()
 }
 
 fn pss(rollup: &str) -> Option<u64> {
@@ -67,6 +85,7 @@ mod tests {
         let own = [std::process::id()];
         assert!(memory(&own)? > 100_000);
         assert!(machine()? >= processor(&own)?);
+        assert!(processor_of_threads(&own)? > 0.0);
         Ok(())
     }
 }

@@ -32,7 +32,7 @@ pub fn idle(subjects: &[&Subject<'_>], length: Duration) -> Vec<Result<Vec<Sampl
 }
 
 fn used(subject: &Subject<'_>) -> Result<f64> {
-    usage::processor(&all(subject))
+    usage::processor_of_threads(&all(subject))
 }
 
 fn all(subject: &Subject<'_>) -> Vec<u32> {

@@ -34,7 +34,7 @@ pub fn relay_death(system: &dyn System, programs: &Programs, patience: Duration)
     let topology = Topology::star(&lab, 4, links, relays.to_vec())?;
     let _apart = topology.cut(WAY.0, WAY.1)?;
     let network = system.configure(programs, &topology)?;
-    let subject = Pinging::start(Subject::start(&topology, network, START)?)?;
+    let subject = Pinging::start(Subject::start(&topology, network)?)?;
     let mut busiest = None;
     wait_until(START, "a relay carries the pings", || {
         let sent = relays.map(|relay| (sends(&topology, relay).unwrap_or(0), relay));
@@ -52,7 +52,7 @@ pub fn path_cut(system: &dyn System, programs: &Programs, patience: Duration) ->
     let lab = Lab::new("cut")?;
     let topology = Topology::star(&lab, 3, all_pairs(3), vec![2])?;
     let network = system.configure(programs, &topology)?;
-    let subject = Pinging::start(Subject::start(&topology, network, START)?)?;
+    let subject = Pinging::start(Subject::start(&topology, network)?)?;
     // Some begin with the relay, or probe much at first.
     wait_until(START, "the relay is not in use", || {
         sends(&topology, 2).is_ok_and(|octets| octets < PINGS)

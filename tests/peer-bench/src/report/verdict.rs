@@ -37,7 +37,6 @@ const fn goal(metric: &'static Metric, against: Against, ratio: f64) -> Goal {
 
 const GOALS: [Goal; 14] = [
     goal(&TCP1_CPU, Against::Peer("wireguard-go"), 0.5),
-    goal(&TCP1, Against::Peer("wireguard-go"), 1.0),
     goal(&TCP1, Against::BestPeer, 1.0),
     goal(&TCP4, Against::BestPeer, 1.0),
     goal(&RELAY_CPU, Against::Peer("wireguard-go"), 0.5),
@@ -50,8 +49,8 @@ const GOALS: [Goal; 14] = [
     goal(&IDLE_PSS, Against::BestMesh, 1.0),
     goal(&COLD, Against::BestMesh, 1.0),
     goal(&RELAY_DEATH, Against::BestMesh, 1.0),
+    goal(&PATH_CUT, Against::BestMesh, 1.0),
 ];
-const PATH_GOAL: Goal = goal(&PATH_CUT, Against::BestMesh, 1.0);
 
 /// One goal, and what the figures say.
 #[derive(Clone, Debug, Serialize)]
@@ -83,7 +82,7 @@ impl fmt::Display for Verdict {
 /// Of every goal whose figures are there.
 pub fn verdicts(findings: &Findings<'_>) -> Vec<Verdict> {
     let mut all = Vec::new();
-    for goal in GOALS.iter().chain([&PATH_GOAL]) {
+    for goal in &GOALS {
         let wires = findings.figures.wires(goal.metric.measure);
         let each = wires
             .iter()
@@ -96,7 +95,8 @@ pub fn verdicts(findings: &Findings<'_>) -> Vec<Verdict> {
 fn judge(findings: &Findings<'_>, goal: &Goal, wire: Wire, several: bool) -> Option<Verdict> {
     let own = findings.figures.of(goal.metric, wire, OSIER)?.median;
     let (peer, other) = rival(findings, goal, wire)?;
-    let ratio = own / other;
+    // Next to nothing at all there is no ratio.
+    let ratio = (other > 0.0).then(|| own / other)?;
     let at_most = goal.metric.better == Better::Less;
     Some(Verdict {
         what: format!(
