@@ -25,7 +25,7 @@ struct Arguments {
     /// How often each system is asked [default: 3; with --quick 1]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     repetitions: Option<u16>,
-    /// Length of each stream, in seconds [default: 3; with --quick 1.5]
+    /// Length of each stream, in seconds [default: 2.5; with --quick 1.5]
     #[arg(long)]
     seconds: Option<f64>,
     /// What the wires do [default: plain,tso; with --quick plain]
@@ -34,7 +34,7 @@ struct Arguments {
     /// Nodes that start cold together
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..=100))]
     nodes: u16,
-    /// A few minutes instead of about 20: one repetition, short, plain wire only
+    /// Under 5 minutes instead of about 25: one repetition, short, plain wire only
     #[arg(long)]
     quick: bool,
     /// Directory that peers are built into [default: peers in the target directory]
@@ -98,7 +98,7 @@ impl Arguments {
 
     fn plan(&self) -> Result<Plan> {
         let quick = self.quick;
-        let seconds = self.seconds.unwrap_or(if quick { 1.5 } else { 3.0 });
+        let seconds = self.seconds.unwrap_or(if quick { 1.5 } else { 2.5 });
         if !(0.2..=600.0).contains(&seconds) {
             bail!("--seconds must be from 0.2 to 600");
         }
@@ -107,6 +107,7 @@ impl Arguments {
         } else {
             &[Wire::Plain, Wire::Tso]
         };
+        let patience = Duration::from_secs(if quick { 30 } else { 75 });
         Ok(Plan {
             systems: self.chosen()?,
             measures: match self.measures.as_slice() {
@@ -123,15 +124,15 @@ impl Arguments {
             },
             repetitions: self.repetitions.unwrap_or(if quick { 1 } else { 3 }).into(),
             length: Duration::from_secs_f64(seconds),
-            trial: Duration::from_secs_f64((seconds / 6.0).clamp(0.1, 2.0)),
+            trial: Duration::from_secs_f64((seconds / 7.0).clamp(0.1, 2.0)),
             idle: Duration::from_secs(if quick { 5 } else { 15 }),
             crowd: Crowd {
                 nodes: self.nodes.into(),
                 pairs: 60,
                 seed: 1,
-                limit: Duration::from_secs(90),
+                limit: patience,
             },
-            patience: Duration::from_secs(if quick { 30 } else { 75 }),
+            patience,
         })
     }
 

@@ -23,7 +23,7 @@ pub struct Findings<'a> {
     pub systems: Vec<&'static str>,
     /// By system.
     pub versions: &'a BTreeMap<&'static str, String>,
-    /// An outage that lasted longer has no end.
+    /// An outage or a cold start that lasted longer has no end.
     pub patience_s: f64,
 }
 

@@ -26,7 +26,7 @@ pub struct Plan {
     pub trial: Duration,
     pub idle: Duration,
     pub crowd: Crowd,
-    /// An outage that lasts longer counts as endless.
+    /// An outage that lasts longer counts as endless; so does a start.
     pub patience: Duration,
 }
 
