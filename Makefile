@@ -31,9 +31,9 @@ targets: ## type-check for Windows, run Windows' parts under wine (see docs/plat
 soak: install-tools ## long explorations: 10 million Babel events, simulations over many seeds, libFuzzer on every parser
 	tests/soak
 
-bench: install-tools ## time and memory figures of this machine, as ratios
-	$(CARGO) build --locked --release -p osier-cli -p osier-e2e -p osier-sim -p osier-babel-bench
-	tests/bench
+bench: install-tools ## Osier beside its peers on this machine, as ratios; Babel at scale (BENCH=--quick: the peers alone, 5 minutes)
+	$(CARGO) build --locked --release -p osier-cli -p osier-e2e -p osier-sim -p osier-babel-bench -p osier-peer-bench
+	tests/bench $(BENCH)
 
 lint: ## formatting, clippy without warnings, architecture rules; cargo-deny where it is installed
 	$(CARGO) fmt --all --check

@@ -124,6 +124,15 @@ impl<'a> Internet<'a> {
 }
 
 impl Host {
+    /// A machine on wires that the caller makes; `public` is how the others reach it.
+    pub fn on(netns: Netns, public: IpAddr) -> Self {
+        Self {
+            netns,
+            public,
+            nat: None,
+        }
+    }
+
     pub fn is_home(&self) -> bool {
         self.nat.is_some()
     }

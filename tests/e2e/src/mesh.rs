@@ -40,11 +40,11 @@ pub struct Registry {
 impl Registry {
     /// Creates a network and serves its registry.
     pub fn create(internet: &Internet<'_>) -> Result<Self> {
-        Self::create_on(internet, internet.host("registry")?)
+        Self::create_on(internet.lab(), internet.host("registry")?)
     }
 
-    pub fn create_on(internet: &Internet<'_>, host: Host) -> Result<Self> {
-        let directory = internet.lab().directory().join("network");
+    pub fn create_on(lab: &Lab, host: Host) -> Result<Self> {
+        let directory = lab.directory().join("network");
         output(
             Command::new(osier()?)
                 .args(["network", "create"])
@@ -110,6 +110,8 @@ impl Registry {
 pub struct Member {
     pub name: String,
     pub host: Host,
+    /// Its mesh address, which its certificate holds.
+    pub enrolled: Ipv6Addr,
     state: PathBuf,
     options: Vec<String>,
     process: Option<Process>,
@@ -123,16 +125,19 @@ impl Member {
         let file = lab.directory().join(format!("invite-{name}"));
         std::fs::write(&file, invite)?;
         let options = options.iter().map(|o| (*o).to_owned()).collect();
-        let member = Self {
+        let mut member = Self {
             name,
             host,
+            enrolled: Ipv6Addr::UNSPECIFIED,
             state,
             options,
             process: None,
         };
         // From a file: an argument would be visible to every user of the machine.
         let invite = format!("@{}", file.display());
-        output(member.command().args(["join", &invite, "--name", &member.name]))?;
+        let joined = member.ask(&["join", &invite, "--name", &member.name])?;
+        let address = joined["address"].as_str().context("join told no address")?;
+        member.enrolled = address.parse()?;
         Ok(member)
     }
 

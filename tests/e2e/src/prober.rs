@@ -109,15 +109,18 @@ impl Report {
         }
     }
 
+    /// Round trips of the answered pings since `from`, the shortest first.
+    pub fn rtts(&self, pair: Pair, from: Duration) -> Vec<Duration> {
+        let pings = self.pings.get(&pair).map(Vec::as_slice).unwrap_or_default();
+        let since = pings.iter().filter(|p| p.sent >= from);
+        let mut rtts: Vec<Duration> = since.filter_map(|p| Some(p.replied? - p.sent)).collect();
+        rtts.sort();
+        rtts
+    }
+
     /// Median round trip of the answered pings since `from`.
     pub fn median_rtt(&self, pair: Pair, from: Duration) -> Option<Duration> {
-        let pings = self.pings.get(&pair)?;
-        let mut rtts: Vec<Duration> = pings
-            .iter()
-            .filter(|p| p.sent >= from)
-            .filter_map(|p| Some(p.replied? - p.sent))
-            .collect();
-        rtts.sort();
+        let rtts = self.rtts(pair, from);
         rtts.get(rtts.len() / 2).copied()
     }
 }

@@ -195,7 +195,7 @@ fn packets_of_1280_octets_pass_a_narrow_underlay() -> osier_lab::Result<()> {
 fn mesh_needs_no_ipv4() -> osier_lab::Result<()> {
     Lab::run("ipv6", |lab| {
         let internet = Internet::new(lab)?;
-        let registry = Registry::create_on(&internet, internet.host6("registry")?)?;
+        let registry = Registry::create_on(lab, internet.host6("registry")?)?;
         let hosts = ["n0", "n1", "n2"].map(|name| internet.host6(name));
         let members = mesh_of(
             &internet,

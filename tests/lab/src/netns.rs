@@ -2,6 +2,7 @@
 
 use crate::{Error, Process, Result};
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -229,6 +230,21 @@ impl Netns {
         let name = format!("{}-{name}", self.0.name);
         let log = self.directory().join(format!("{name}.log"));
         Process::spawn(&name, command, log)
+    }
+
+    /// Runs `open` on a thread inside and gives what it returns: a socket stays in the namespace that it was
+    /// opened in, whichever thread uses it later.
+    pub fn within<T: Send>(&self, open: impl FnOnce() -> T + Send) -> Result<T> {
+        let failed = |e: &dyn std::fmt::Display| Error::new(format!("cannot enter {}: {e}", self.0.name));
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                let namespace = std::fs::File::open(self.path()).map_err(|e| failed(&e))?;
+                let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+                rustix::thread::move_into_link_name_space(namespace.as_fd(), kind).map_err(|e| failed(&e))?;
+                Ok(open())
+            });
+            inside.join().map_err(|_| failed(&"panicked"))?
+        })
     }
 
     /// Adds an address with its prefix length, e.g. `fd00::1/64`.

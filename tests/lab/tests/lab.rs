@@ -44,6 +44,20 @@ fn a_cut_wire_keeps_its_carrier_and_passes_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_socket_opened_within_a_namespace_stays_there() -> Result<()> {
+    osier_lab::enter();
+    let lab = Lab::new("within")?;
+    let (a, b) = pair(&lab)?;
+    a.address("lo", "10.1.0.1/32")?;
+    let bind = || std::net::UdpSocket::bind("10.1.0.1:0");
+    let socket = a.within(bind)?.unwrap();
+    assert!(b.within(bind)?.is_err());
+    assert!(bind().is_err());
+    assert_eq!(socket.local_addr().unwrap().ip().to_string(), "10.1.0.1");
+    Ok(())
+}
+
+#[test]
 fn silence_drops_only_between_its_two_addresses_and_ends_when_dropped() -> Result<()> {
     osier_lab::enter();
     let lab = Lab::new("silence")?;
