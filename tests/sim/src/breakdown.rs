@@ -3,6 +3,7 @@
 
 use osier_proto::{
     link::{self, Message},
+    relay,
     tunnel::{MessageKind, OVERHEAD},
 };
 use std::collections::BTreeMap;
@@ -101,6 +102,14 @@ fn take_apart(datagram: &[u8]) -> Vec<(String, usize)> {
     match MessageKind::of(datagram) {
         Some(MessageKind::Initiation) => return whole("WireGuard initiation"),
         Some(MessageKind::Data(_)) => {}
+        Some(MessageKind::Frame(_)) => {
+            let message = datagram.get(relay::HEADER..).unwrap_or_default();
+            return match MessageKind::of(message) {
+                Some(MessageKind::Data(_)) if message.len() > OVERHEAD => whole(PINGS),
+                Some(MessageKind::Data(_)) => whole("session keepalive"),
+                _ => whole("session handshake"),
+            };
+        }
         Some(_) => return whole("WireGuard response or cookie"),
         None => return whole("unknown"),
     }
@@ -134,6 +143,8 @@ fn message(payload: &[u8]) -> &'static str {
         Ok(Message::EchoReply { .. }) => "EchoReply",
         Ok(Message::Bye(_)) => "Bye",
         Ok(Message::Silent(_)) => "Silent",
+        Ok(Message::RelayKey(_)) => "RelayKey",
+        Ok(Message::RelayKeyTaken(_)) => "RelayKeyTaken",
         Ok(Message::Unknown(_)) | Err(_) => "unknown",
     }
 }
