@@ -55,7 +55,8 @@ pub fn cold(system: &dyn System, programs: &Programs, crowd: &Crowd) -> Result<V
     let processes: Vec<u32> = (0..crowd.nodes).flat_map(|n| network.processes(n)).collect();
     Ok(vec![
         (&COLD, seconds),
-        (&COLD_CPU, usage::processor(&processes)?),
+        // Ticks of 10 ms would lose most of what a small process used.
+        (&COLD_CPU, usage::processor_of_threads(&processes)?),
         (
             &COLD_PSS,
             usage::memory(&processes)? as f64 / crowd.nodes as f64 / 1e6,

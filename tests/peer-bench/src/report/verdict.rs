@@ -25,6 +25,8 @@ enum Against {
     Peer(&'static str),
     BestPeer,
     BestMesh,
+    /// A number of our own, and how it is called.
+    Limit(&'static str, f64),
 }
 
 const fn goal(metric: &'static Metric, against: Against, ratio: f64) -> Goal {
@@ -35,19 +37,20 @@ const fn goal(metric: &'static Metric, against: Against, ratio: f64) -> Goal {
     }
 }
 
+/// Where no other number is set: as good as the best.
 const GOALS: [Goal; 14] = [
     goal(&TCP1_CPU, Against::Peer("wireguard-go"), 0.5),
     goal(&TCP1, Against::BestPeer, 1.0),
     goal(&TCP4, Against::BestPeer, 1.0),
-    goal(&RELAY_CPU, Against::Peer("wireguard-go"), 0.5),
+    goal(&RELAY_CPU, Against::Peer("wireguard-go"), 0.25),
     goal(&RELAY, Against::BestPeer, 1.0),
     goal(&UDP_64, Against::BestPeer, 1.0),
     goal(&UDP_1200, Against::BestPeer, 1.0),
     goal(&RTT_ADDED, Against::BestPeer, 1.0),
     goal(&BLOAT, Against::BestPeer, 1.0),
     goal(&IDLE_CPU, Against::BestMesh, 1.0),
-    goal(&IDLE_PSS, Against::BestMesh, 1.0),
-    goal(&COLD, Against::BestMesh, 1.0),
+    goal(&IDLE_PSS, Against::Limit("15 MB", 15.0), 1.0),
+    goal(&COLD, Against::Limit("3 s", 3.0), 1.0),
     goal(&RELAY_DEATH, Against::BestMesh, 1.0),
     goal(&PATH_CUT, Against::BestMesh, 1.0),
 ];
@@ -118,11 +121,15 @@ fn judge(findings: &Findings<'_>, goal: &Goal, wire: Wire, several: bool) -> Opt
 
 /// The peer to compare with, and its median.
 fn rival(findings: &Findings<'_>, goal: &Goal, wire: Wire) -> Option<(&'static str, f64)> {
+    if let Against::Limit(name, limit) = goal.against {
+        return Some((name, limit));
+    }
     let meshes: Vec<_> = all().iter().filter(|s| s.is_mesh()).map(|s| s.name()).collect();
     let counts = |name: &&'static str| match goal.against {
         Against::Peer(peer) => *name == peer,
         Against::BestPeer => ![OSIER, BARE, CIPHER].contains(name),
         Against::BestMesh => *name != OSIER && meshes.contains(name),
+        Against::Limit(..) => false,
     };
     let figures = findings
         .systems
@@ -183,6 +190,17 @@ mod tests {
         figures.add(OSIER, Wire::Plain, vec![(&RELAY_DEATH, f64::INFINITY)]);
         figures.add("tinc", Wire::Plain, vec![(&RELAY_DEATH, 60.0)]);
         assert!(judged(&figures)[0].ends_with("MISSES"));
+    }
+
+    #[test]
+    fn a_limit_of_our_own_needs_no_peer() {
+        let mut figures = Figures::default();
+        figures.add(OSIER, Wire::Plain, vec![(&IDLE_PSS, 7.5)]);
+        let said = judged(&figures);
+        assert!(
+            said[0].ends_with("0.50 × 15 MB (goal at most 1): holds"),
+            "{said:?}"
+        );
     }
 
     #[test]
