@@ -294,7 +294,11 @@ impl Mode {
                 } => {
                     let key = RouteKey { prefix, source };
                     tracing::debug!(route = %key, ?target, "route changed");
-                    let route = self.speaker.selected(key);
+                    // Only rules ask who it comes from.
+                    let route = match self.install_rules.is_empty() {
+                        true => None,
+                        false => self.speaker.selected(key),
+                    };
                     self.install(key, route, &target);
                 }
                 Event::NeighbourUp { interface, address } => {
