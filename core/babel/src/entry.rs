@@ -213,6 +213,13 @@ impl Entry {
         Source::admits(self.sources.get(&route.router_id), route.seqno, route.reference)
     }
 
+    /// Whether a feasible route with this metric, from a neighbour that is not in use, leaves all as it is: the
+    /// one in use is no worse, no better one waits, and nobody asked for anything.
+    pub(crate) fn is_content_beside(&self, metric: u16) -> bool {
+        let no_worse = matches!(&self.selected, Selection::Via { metric: used, .. } if *used <= metric);
+        no_worse && self.challenged.is_none() && self.requests.is_empty()
+    }
+
     pub(crate) fn selected_route(&self) -> Option<(NeighbourKey, &Route)> {
         match &self.selected {
             Selection::Via { neighbour, .. } => Some((*neighbour, self.routes.get(neighbour)?)),

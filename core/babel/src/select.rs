@@ -114,6 +114,19 @@ mod tests {
     }
 
     #[test]
+    fn a_route_that_is_no_better_changes_nothing() {
+        let mut entry = entry(&[(1, route(100, 1)), (2, route(90, 1))]);
+        assert!(!entry.is_content_beside(100), "nothing is in use yet");
+        use_route(&mut entry, 2);
+        for (metric, content) in [(89, false), (90, true), (91, true), (INFINITY, true)] {
+            assert_eq!(entry.is_content_beside(metric), content, "{metric}");
+        }
+        use_route(&mut entry, 1);
+        assert_eq!(choose(&mut entry, at(0)), Some(neighbour(1)));
+        assert!(!entry.is_content_beside(100), "a better one waits for its time");
+    }
+
+    #[test]
     fn unfeasible_and_unreachable_routes_are_never_chosen() {
         let mut entry = entry(&[(1, route(100, 1)), (2, route(INFINITY, 2))]);
         let source = Source {

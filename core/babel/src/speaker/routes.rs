@@ -161,7 +161,12 @@ impl Speaker {
                     reminders: 0,
                 };
                 route.set_cost(cost);
+                let (metric, next) = (route.metric, route.next_check());
                 entry.routes.insert(&neighbour.key, route);
+                if feasible && !is_selected && entry.is_content_beside(metric) {
+                    self.table.ring_by(slot, Alarm::Expiry, next);
+                    return;
+                }
             }
         }
         self.reselect(key, now);
