@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_last_bit_changes_with_each_key() {
-        assert_eq!(successor(0x12_3456_00), 0x12_3456_01);
-        assert_eq!(successor(0xff_ffff_ff), 0xff_ffff_00);
+        assert_eq!(successor(0x1234_5600), 0x1234_5601);
+        assert_eq!(successor(0xffff_ffff), 0xffff_ff00);
     }
 }
