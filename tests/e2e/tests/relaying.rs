@@ -91,14 +91,12 @@ fn transfer(from: &Member, to: &Member, marker: &str) -> Result<()> {
     let python = tool("python3", "python3")?;
     let times = PAYLOAD / marker.len();
     let address = to.address()?;
-    let receive = format!(
-        "import socket; s=socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)\n\
+    let receive = "import socket; s=socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)\n\
          s.bind(('::',7000)); s.listen(1); print('listening',flush=True); s.settimeout(30); c=s.accept()[0]; n=0\n\
          while True:\n d=c.recv(65536)\n if not d: break\n n+=len(d)\n\
-         print('received',n,flush=True)"
-    );
+         print('received',n,flush=True)";
     let mut command = to.host.netns.command(&python);
-    command.args(["-c", &receive]);
+    command.args(["-c", receive]);
     let mut receiver = to.host.netns.spawn("receiver", command)?;
     wait_until(Duration::from_secs(10), "the receiver listens", || {
         receiver.log().contains("listening")
