@@ -9,8 +9,13 @@ use std::io::{self, IoSliceMut};
 
 /// Packets handled between two looks at the snapshot and the clock; a super-packet is handled whole.
 const BATCH: usize = 256;
-/// Receive buffers, each of which holds one datagram or several coalesced by the kernel (GRO).
-const BUFFERS: usize = 4;
+/// Receive buffers, each of which holds one datagram or several coalesced by the kernel (GRO); as many as quinn-udp
+/// fills at once. Pages that were never used take no memory.
+const BUFFERS: usize = 32;
+/// Buffers in use while the kernel coalesces: more would outgrow the processor's cache.
+const FEW_BUFFERS: usize = 4;
+/// A buffer with more octets has been coalesced.
+const SINGLE: usize = 2048;
 const BUFFER: usize = 65_535;
 /// Failures to receive in a row after which the socket is given up.
 const FAILURES: usize = 1000;
@@ -35,6 +40,8 @@ pub(super) struct Incoming {
     batch: Batch,
     storage: Vec<u8>,
     meta: [RecvMeta; BUFFERS],
+    /// To be used by the next read.
+    buffers: usize,
     failures: usize,
 }
 
@@ -97,6 +104,7 @@ impl Incoming {
             batch: Batch::new(shared),
             storage: vec![0; BUFFERS * BUFFER],
             meta: [RecvMeta::default(); BUFFERS],
+            buffers: BUFFERS,
             failures: 0,
         }
     }
@@ -107,7 +115,9 @@ impl Incoming {
             // As many chunks as buffers were allocated above; an empty slice would only receive nothing.
             let mut buffers: [IoSliceMut<'_>; BUFFERS] =
                 std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-            shared.udp.receive(&mut buffers, &mut self.meta)
+            shared
+                .udp
+                .receive(&mut buffers[..self.buffers], &mut self.meta[..self.buffers])
         };
         let count = match received {
             Ok(count) => count,
@@ -124,6 +134,8 @@ impl Incoming {
             }
         };
         self.failures = 0;
+        let coalesced = self.meta[..count].iter().any(|meta| meta.len > SINGLE);
+        self.buffers = if coalesced { FEW_BUFFERS } else { BUFFERS };
         let snapshot = shared.snapshot.load();
         let now = shared.clock.now();
         for (number, meta) in self.meta[..count].iter().enumerate() {
