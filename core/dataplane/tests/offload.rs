@@ -117,7 +117,8 @@ fn only_the_last_is_shorter() {
 /// Each of these may not be joined to plain data before it, nor data after it.
 #[test]
 fn what_differs_stays_apart() {
-    let differences: [(&str, fn(&mut Segment)); 16] = [
+    type Differ = fn(&mut Segment);
+    let differences: [(&str, Differ); 16] = [
         ("SYN", |s| s.flags |= 0x02),
         ("FIN", |s| s.flags |= 0x01),
         ("RST", |s| s.flags |= 0x04),

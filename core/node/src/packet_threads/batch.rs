@@ -61,7 +61,7 @@ impl Batch {
     }
 
     /// A packet of this machine.
-    pub(super) fn from_tun(&mut self, shared: &Shared, snapshot: &Snapshot, packet: &mut [u8], now: Instant) {
+    pub(super) fn outgoing(&mut self, shared: &Shared, snapshot: &Snapshot, packet: &mut [u8], now: Instant) {
         let lies = Lies::of(&self.out);
         let out = &mut self.out[self.used..];
         let action = self.forwarder.from_tun(snapshot, packet, out, now);
@@ -70,7 +70,7 @@ impl Batch {
     }
 
     /// The datagram at `place` of what was received.
-    pub(super) fn from_network(
+    pub(super) fn incoming(
         &mut self,
         shared: &Shared,
         snapshot: &Snapshot,

@@ -71,7 +71,7 @@ impl Outgoing {
                 Ok((virtio, length)) => match Segments::new(&virtio, &mut self.buffer[..length]) {
                     Ok(mut segments) => {
                         while let Some(packet) = segments.next_segment() {
-                            self.batch.from_tun(shared, &snapshot, packet, now);
+                            self.batch.outgoing(shared, &snapshot, packet, now);
                             handled += 1;
                         }
                     }
@@ -145,7 +145,7 @@ impl Incoming {
             for at in (start..end).step_by(stride) {
                 let place = at..end.min(at + stride);
                 self.batch
-                    .from_network(shared, &snapshot, meta.addr, &mut self.storage, place, now);
+                    .incoming(shared, &snapshot, meta.addr, &mut self.storage, place, now);
             }
         }
         // What is relayed in place lies where the next datagrams go.

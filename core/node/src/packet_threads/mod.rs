@@ -69,7 +69,7 @@ impl Shared {
         packet: &mut [u8],
         now: Instant,
     ) {
-        batch.from_tun(self, snapshot, packet, now);
+        batch.outgoing(self, snapshot, packet, now);
         batch.flush(self, &[], now);
     }
 
