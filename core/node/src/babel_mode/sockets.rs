@@ -218,7 +218,7 @@ impl Envelope {
     }
 }
 
-fn receive(socket: &UdpSocket, packet: &mut [u8], control: &mut Vec<u8>) -> io::Result<Envelope> {
+fn receive(socket: &UdpSocket, packet: &mut [u8], control: &mut [u8]) -> io::Result<Envelope> {
     let mut parts = [IoSliceMut::new(packet)];
     let message = recvmsg::<SockaddrIn6>(
         socket.as_raw_fd(),
