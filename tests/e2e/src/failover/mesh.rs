@@ -7,13 +7,26 @@ use crate::{
     prober::End,
 };
 use anyhow::{Context, Result};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// IPv4 and UDP headers, and what WireGuard adds; a ping of the prober's with its IPv6 header.
 const OUTSIDE: usize = 28;
 const SEALED_PING: usize = 104 + 32;
+/// The same in an end-to-end session, whose messages travel in relay frames with a header of 40 octets.
+const FRAMED_PING: usize = SEALED_PING + 40;
 /// Pings that leave in one segmented write are one packet of this many to the counters.
 const MOST_AT_ONCE: usize = 64;
+
+/// Lengths of what pings make on the wire: rows of one kind, of which the last may be shorter. A control message of
+/// just such a length is taken for one: at most one length in 50 is.
+fn ping_lengths() -> BTreeSet<usize> {
+    let rows = |size: usize| (1..=MOST_AT_ONCE).map(move |pings| OUTSIDE + pings * size);
+    let mixed = rows(FRAMED_PING).map(|row| row + SEALED_PING);
+    rows(SEALED_PING).chain(rows(FRAMED_PING)).chain(mixed).collect()
+}
 
 pub struct Mesh {
     members: Vec<Member>,
@@ -31,9 +44,7 @@ impl Mesh {
         let mut members = Vec::new();
         for number in 0..nodes {
             let host = internet.host(&format!("n{number}"))?;
-            let lengths: Vec<String> = (1..=MOST_AT_ONCE)
-                .map(|pings| (OUTSIDE + pings * SEALED_PING).to_string())
-                .collect();
+            let lengths: Vec<String> = ping_lengths().iter().map(usize::to_string).collect();
             count(
                 &host.netns,
                 "eth0",
