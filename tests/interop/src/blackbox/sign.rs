@@ -37,9 +37,6 @@ pub(super) struct Signer {
     pub keys: Vec<Key>,
     index: Vec<u8>,
     counter: u32,
-    /// The last counters of unicast and of multicast packets: a daemon may keep them apart (RFC 9467), and then
-    /// only one of the same kind is a repetition.
-    last: [u32; 2],
 }
 
 impl Signer {
@@ -48,7 +45,6 @@ impl Signer {
             keys,
             index: [&b"case-"[..], &[number; 3]].concat(),
             counter: 1000,
-            last: [1000; 2],
         }
     }
 
@@ -71,14 +67,9 @@ impl Signer {
         if keys.is_empty() || how.absent || payload.len() < 4 {
             return Ok(payload.to_vec());
         }
-        let last = &mut self.last[usize::from(to.is_multicast())];
-        let wanted = match how.counter {
-            Some(back @ ..=0) => i64::from(*last) + back,
-            ahead => i64::from(self.counter) + ahead.unwrap_or(1),
-        };
+        let wanted = i64::from(self.counter) + how.counter.unwrap_or(1);
         let counter = u32::try_from(wanted).map_err(|e| Error::new(e.to_string()))?;
         self.counter = self.counter.max(counter);
-        *last = counter.max(*last);
         let index = how
             .index
             .as_ref()
