@@ -1,6 +1,7 @@
 //! Private networks under test, all handled alike.
 
 mod bare;
+mod daemons;
 mod nebula;
 mod openvpn;
 mod osier;

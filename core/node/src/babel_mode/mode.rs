@@ -134,7 +134,7 @@ struct Clock {
 
 impl Clock {
     fn now(&self) -> Instant {
-        Instant::from_micros(u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.ago(Duration::ZERO)
     }
 
     /// When it was that long ago.

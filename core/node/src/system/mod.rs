@@ -2,8 +2,8 @@
 //! the rest of the crate sees only these. (The TUN device and the control API's listener have back ends of their
 //! own, in [`crate::tun`] and [`crate::control`].)
 //!
-//! - [`Readable`], [`Wake`], `wait`: how a packet thread sleeps until its device or socket has something or the node
-//!   stops;
+//! - [`Readable`], [`Wake`], `wait` (on Unix `wait_for_either`): how a packet thread sleeps until its device or socket has
+//!   something or the node stops;
 //! - `SocketWatch`, `allow_fragments`, `wait_writable`, `send_segments`: what a packet thread needs of a UDP socket
 //!   beyond std;
 //! - [`Stop`], [`Reload`]: what the system or the operator tells a daemon;
@@ -24,7 +24,7 @@ use windows as native;
 
 #[cfg(windows)]
 pub(crate) use native::access;
-#[cfg(any(test, not(unix)))]
+#[cfg(not(unix))]
 pub(crate) use native::wake::wait;
 #[cfg(unix)]
 pub(crate) use native::wake::wait_for_either;
@@ -40,6 +40,12 @@ pub(crate) use native::{
         wait_writable,
     },
 };
+
+/// For tests: on Unix a packet thread waits for two sources, of which one may be gone.
+#[cfg(all(test, unix))]
+pub(crate) fn wait(source: Readable<'_>, stop: &Wake, _emptied: bool) -> bool {
+    wait_for_either(Some(source), None, stop).is_some()
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

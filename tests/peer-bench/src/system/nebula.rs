@@ -1,19 +1,18 @@
 //! Nebula with the relays of the topology as its lighthouses.
 
-use super::{Network, System, directory, numbered, write_secret};
+use super::{
+    Network, System,
+    daemons::{Daemons, Node},
+    directory, numbered, write_secret,
+};
 use crate::{
     install::{GoModule, Programs, Source},
     topology::Topology,
 };
 use anyhow::Result;
 use osier_e2e::mesh::output;
-use osier_lab::Process;
 use serde_json::{Value, json};
-use std::{
-    net::{Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{net::SocketAddr, path::Path, process::Command};
 
 const NETWORK: u16 = 0xfd98;
 const PORT: u16 = 4242;
@@ -56,7 +55,7 @@ impl System for Nebula {
         )?;
         let ca = authority.join("ca").display().to_string();
         let (ca_crt, ca_key) = (format!("{ca}.crt"), format!("{ca}.key"));
-        let mut files = Vec::new();
+        let mut nodes = Vec::new();
         for node in 0..topology.hosts.len() {
             let own = directory(topology.lab, "nebula", node)?;
             let (name, network) = (format!("n{node}"), format!("{}/64", numbered(NETWORK, node)));
@@ -72,14 +71,13 @@ impl System for Nebula {
             make(&own, &[sign.as_slice(), &what].concat())?;
             let file = own.join("config.json");
             write_secret(&file, &settings(topology, node, &ca_crt, &own).to_string())?;
-            files.push(file);
+            nodes.push(Node {
+                address: numbered(NETWORK, node),
+                arguments: vec!["-config".into(), file.into()],
+            });
         }
-        Ok(Box::new(Mesh {
-            topology,
-            program: programs.path("nebula")?.to_owned(),
-            files,
-            processes: Vec::new(),
-        }))
+        let program = programs.path("nebula")?;
+        Ok(Box::new(Daemons::new(topology, self.name(), program, nodes)))
     }
 }
 
@@ -114,32 +112,4 @@ fn settings(topology: &Topology<'_>, node: usize, ca: &str, own: &Path) -> Value
         "logging": { "level": "warning" },
         "firewall": { "outbound": anything, "inbound": anything },
     })
-}
-
-struct Mesh<'a> {
-    topology: &'a Topology<'a>,
-    program: PathBuf,
-    files: Vec<PathBuf>,
-    processes: Vec<Process>,
-}
-
-impl Network for Mesh<'_> {
-    fn up(&mut self) -> Result<()> {
-        for (host, file) in self.topology.hosts.iter().zip(&self.files) {
-            let mut command = host.netns.command(&self.program);
-            command.arg("-config").arg(file);
-            self.processes.push(host.netns.spawn("nebula", command)?);
-        }
-        Ok(())
-    }
-
-    fn addresses(&self) -> Vec<Ipv6Addr> {
-        (0..self.topology.hosts.len())
-            .map(|n| numbered(NETWORK, n))
-            .collect()
-    }
-
-    fn processes(&self, node: usize) -> Vec<u32> {
-        self.processes.get(node).map(Process::id).into_iter().collect()
-    }
 }

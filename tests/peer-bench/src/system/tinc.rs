@@ -1,18 +1,20 @@
 //! tinc 1.0 in router mode; each node connects to the earlier nodes that it is linked with.
 
-use super::{Network, System, directory, numbered, write_secret};
+use super::{
+    Network, System,
+    daemons::{Daemons, Node},
+    directory, numbered, write_secret,
+};
 use crate::{
     install::{Programs, Source},
     topology::Topology,
 };
 use anyhow::{Context, Result};
 use osier_e2e::mesh::output;
-use osier_lab::Process;
 use std::{
     fs,
-    net::Ipv6Addr,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -77,12 +79,19 @@ impl System for Tinc {
                 fs::write(own.join("hosts").join(name), entry).context("cannot write hosts")?;
             }
         }
-        Ok(Box::new(Mesh {
+        let nodes = directories.into_iter().enumerate().map(|(node, own)| {
+            let pid = format!("--pidfile={}", own.join("pid").display());
+            Node {
+                address: numbered(NETWORK, node),
+                arguments: vec!["-c".into(), own.into(), "-D".into(), pid.into()],
+            }
+        });
+        Ok(Box::new(Daemons::new(
             topology,
-            program: program.to_owned(),
-            directories,
-            processes: Vec::new(),
-        }))
+            self.name(),
+            program,
+            nodes.collect(),
+        )))
     }
 }
 
@@ -90,33 +99,4 @@ fn script(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     Ok(())
-}
-
-struct Mesh<'a> {
-    topology: &'a Topology<'a>,
-    program: PathBuf,
-    directories: Vec<PathBuf>,
-    processes: Vec<Process>,
-}
-
-impl Network for Mesh<'_> {
-    fn up(&mut self) -> Result<()> {
-        for (host, own) in self.topology.hosts.iter().zip(&self.directories) {
-            let mut command = host.netns.command(&self.program);
-            command.arg("-c").arg(own).arg("-D");
-            command.arg(format!("--pidfile={}", own.join("pid").display()));
-            self.processes.push(host.netns.spawn("tinc", command)?);
-        }
-        Ok(())
-    }
-
-    fn addresses(&self) -> Vec<Ipv6Addr> {
-        (0..self.topology.hosts.len())
-            .map(|n| numbered(NETWORK, n))
-            .collect()
-    }
-
-    fn processes(&self, node: usize) -> Vec<u32> {
-        self.processes.get(node).map(Process::id).into_iter().collect()
-    }
 }

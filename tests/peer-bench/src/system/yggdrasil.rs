@@ -1,19 +1,18 @@
 //! Yggdrasil with peerings written down, over TCP as its manual shows.
 
-use super::{Network, System, directory, write_secret};
+use super::{
+    Network, System,
+    daemons::{Daemons, Node},
+    directory, write_secret,
+};
 use crate::{
     install::{GoModule, Programs, Source},
     topology::Topology,
 };
 use anyhow::{Context, Result};
 use osier_e2e::mesh::output;
-use osier_lab::Process;
 use serde_json::{Value, json};
-use std::{
-    net::{Ipv6Addr, SocketAddr},
-    path::PathBuf,
-    process::Command,
-};
+use std::{net::SocketAddr, process::Command};
 
 const PORT: u16 = 9001;
 
@@ -49,7 +48,7 @@ impl System for Yggdrasil {
         topology: &'a Topology<'_>,
     ) -> Result<Box<dyn Network + 'a>> {
         let program = programs.path("yggdrasil")?;
-        let (mut files, mut addresses) = (Vec::new(), Vec::new());
+        let mut nodes = Vec::new();
         for node in 0..topology.hosts.len() {
             let told = output(Command::new(program).args(["-genconf", "-json"]))?;
             let mut settings: Value = serde_json::from_str(&told).context("yggdrasil -genconf")?;
@@ -72,42 +71,11 @@ impl System for Yggdrasil {
                     .arg("-useconffile")
                     .arg(&file),
             )?;
-            addresses.push(address.trim().parse().context("yggdrasil -address")?);
-            files.push(file);
+            nodes.push(Node {
+                address: address.trim().parse().context("yggdrasil -address")?,
+                arguments: vec!["-useconffile".into(), file.into()],
+            });
         }
-        Ok(Box::new(Mesh {
-            topology,
-            program: program.to_owned(),
-            files,
-            addresses,
-            processes: Vec::new(),
-        }))
-    }
-}
-
-struct Mesh<'a> {
-    topology: &'a Topology<'a>,
-    program: PathBuf,
-    files: Vec<PathBuf>,
-    addresses: Vec<Ipv6Addr>,
-    processes: Vec<Process>,
-}
-
-impl Network for Mesh<'_> {
-    fn up(&mut self) -> Result<()> {
-        for (host, file) in self.topology.hosts.iter().zip(&self.files) {
-            let mut command = host.netns.command(&self.program);
-            command.arg("-useconffile").arg(file);
-            self.processes.push(host.netns.spawn("yggdrasil", command)?);
-        }
-        Ok(())
-    }
-
-    fn addresses(&self) -> Vec<Ipv6Addr> {
-        self.addresses.clone()
-    }
-
-    fn processes(&self, node: usize) -> Vec<u32> {
-        self.processes.get(node).map(Process::id).into_iter().collect()
+        Ok(Box::new(Daemons::new(topology, self.name(), program, nodes)))
     }
 }

@@ -61,25 +61,6 @@ impl Wake {
     }
 }
 
-#[cfg(test)]
-/// Sleeps until there is something to read; `false` when it is time to stop. `_emptied`: whether `source` has been
-/// read until it had nothing more, which `poll` does not need to know.
-pub(crate) fn wait(source: Readable<'_>, stop: &Wake, _emptied: bool) -> bool {
-    let mut fds = [
-        PollFd::from_borrowed_fd(source, PollFlags::IN),
-        PollFd::from_borrowed_fd(stop.readable(), PollFlags::IN),
-    ];
-    match rustix::event::poll(&mut fds, None) {
-        Ok(_) => fds[1].revents().is_empty(),
-        // A signal: look again.
-        Err(Errno::INTR) => true,
-        Err(error) => {
-            tracing::error!(%error, "poll failed");
-            false
-        }
-    }
-}
-
 /// Sleeps until one of the sources, or both, have something to read, and says which; `None` when it is time to stop.
 /// A source that is `None` never has anything.
 pub(crate) fn wait_for_either(
