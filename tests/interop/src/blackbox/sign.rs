@@ -25,6 +25,9 @@ pub(super) struct Signature {
     pub no_counter: bool,
     /// Counter relative to the last: 0 repeats it, 1 is the next.
     pub counter: Option<i64>,
+    /// Counter relative to the last of the same kind, unicast or multicast: a daemon may keep the two apart (RFC 9467),
+    /// and then only this one repeats.
+    pub counter_of_kind: Option<i64>,
     /// Another index, in hexadecimal.
     pub index: Option<String>,
     /// Other keys.
@@ -37,6 +40,8 @@ pub(super) struct Signer {
     pub keys: Vec<Key>,
     index: Vec<u8>,
     counter: u32,
+    /// The greatest counters of unicast and of multicast packets.
+    of_kind: [u32; 2],
 }
 
 impl Signer {
@@ -45,6 +50,7 @@ impl Signer {
             keys,
             index: [&b"case-"[..], &[number; 3]].concat(),
             counter: 1000,
+            of_kind: [1000; 2],
         }
     }
 
@@ -67,9 +73,14 @@ impl Signer {
         if keys.is_empty() || how.absent || payload.len() < 4 {
             return Ok(payload.to_vec());
         }
-        let wanted = i64::from(self.counter) + how.counter.unwrap_or(1);
+        let of_kind = &mut self.of_kind[usize::from(to.is_multicast())];
+        let wanted = match how.counter_of_kind {
+            Some(step) => i64::from(*of_kind) + step,
+            None => i64::from(self.counter) + how.counter.unwrap_or(1),
+        };
         let counter = u32::try_from(wanted).map_err(|e| Error::new(e.to_string()))?;
         self.counter = self.counter.max(counter);
+        *of_kind = counter.max(*of_kind);
         let index = how
             .index
             .as_ref()
