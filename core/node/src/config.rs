@@ -26,6 +26,8 @@ pub struct Config {
     pub leaf: Option<bool>,
     /// Use the system's offloads where it has them (on by default).
     pub offload: Option<bool>,
+    /// Seal with AES-256-GCM where both ends have instructions for it (on by default).
+    pub aes: Option<bool>,
     /// The log filter that the front end has installed: `log` in `settings.toml` then changes nothing.
     pub log: Option<String>,
 }
@@ -43,6 +45,7 @@ impl Config {
             outgoing: None,
             leaf: None,
             offload: None,
+            aes: None,
             log: None,
         }
     }
@@ -52,6 +55,11 @@ impl Config {
     /// Whether to use offloads.
     pub(crate) fn uses_offload(&self, settings: &Settings) -> bool {
         self.offload.or(settings.offload).unwrap_or(true)
+    }
+
+    /// Whether AES-256-GCM may be used besides WireGuard's own cipher.
+    pub(crate) fn uses_aes(&self, settings: &Settings) -> bool {
+        self.aes.or(settings.aes).unwrap_or(true)
     }
 
     /// How neighbours are chosen, with `settings` where nothing else is said.

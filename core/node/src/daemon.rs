@@ -282,7 +282,9 @@ async fn start_node(
             revocations,
             bundles,
             mesh: config.mesh(&settings),
-            engine: Engine::WireGuard,
+            engine: Engine::WireGuard {
+                aes: config.uses_aes(&settings),
+            },
             seqno: sequences.seqno.wrapping_add(1),
             wall_clock: clock::unix_time(),
             record_sequence: sequences.record,

@@ -11,6 +11,7 @@
 //! incoming = 18
 //! refresh_seconds = 300                     # the least useful tunnel is replaced this often
 //! leaf = false                              # carry only our own traffic
+//! aes = true                                # false: WireGuard's own cipher alone
 //! offload = true                            # false: exchange packets with the system one by one
 //! port_mapping = true                       # ask routers (UPnP) for a port
 //! control_group = "osier"                   # group that may use the control socket
@@ -37,6 +38,7 @@ pub struct Settings {
     pub refresh_seconds: Option<u64>,
     pub leaf: Option<bool>,
     pub offload: Option<bool>,
+    pub aes: Option<bool>,
     pub port_mapping: Option<bool>,
     pub control_group: Option<String>,
 }
@@ -128,6 +130,7 @@ impl Settings {
         note(&mut restart, "port", self.port != other.port);
         note(&mut restart, "tun", self.tun != other.tun);
         note(&mut restart, "offload", self.offload != other.offload);
+        note(&mut restart, "aes", self.aes != other.aes);
         note(
             &mut restart,
             "port_mapping",
@@ -184,6 +187,7 @@ mod tests {
             refresh_seconds = 60
             leaf = true
             offload = false
+            aes = false
             port_mapping = false
             control_group = "osier"
         "#;
@@ -191,7 +195,7 @@ mod tests {
         assert_eq!(settings.tun, Some(Tun::Wanted(false)));
         assert_eq!(settings.tls_pin().unwrap()[..3], [0, 0x11, 0x22]);
         assert_eq!(settings.endpoints.len(), 2);
-        assert_eq!(settings.offload, Some(false));
+        assert_eq!((settings.offload, settings.aes), (Some(false), Some(false)));
     }
 
     #[test]

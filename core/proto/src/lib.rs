@@ -20,6 +20,7 @@ pub mod packet;
 pub mod record;
 pub mod registry_api;
 pub mod relay;
+mod replay;
 pub mod revocation;
 mod signed;
 pub mod snapshot;

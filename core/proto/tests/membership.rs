@@ -338,7 +338,7 @@ fn a_node_is_not_built_with_a_certificate_of_others() {
         revocations: None,
         bundles: Vec::new(),
         mesh: MeshParameters::default(),
-        engine: Engine::WireGuard,
+        engine: Engine::WireGuard { aes: true },
         seqno: 1,
         wall_clock: UnixTime(EPOCH),
         record_sequence: 0,

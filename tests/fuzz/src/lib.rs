@@ -96,6 +96,12 @@ pub const TARGETS: &[Target] = &[
         mutations: 3_000,
     },
     Target {
+        name: "data-keys",
+        run: tunnel::data_keys,
+        seeds: tunnel::key_packets,
+        mutations: 1_000,
+    },
+    Target {
         name: "plain-tunnel",
         run: tunnel::plain,
         seeds: tunnel::plain_datagrams,

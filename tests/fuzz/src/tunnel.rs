@@ -72,6 +72,75 @@ pub fn handshakes() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
+/// What a peer says in key packets, and as packets under keys that it may never have been told.
+pub fn data_keys(data: &[u8]) -> bool {
+    let (mut there, mut back, mut out) = (vec![0; 0x1_0000], vec![0; 0x1_0000], vec![0; 0x1_0000]);
+    let factories = [OURS, THEIRS].map(|secret| WireGuardFactory::with_limit(&secret, u64::MAX));
+    let ours = factories[0].new_session(factories[1].public_key(), 5, START);
+    let theirs = factories[1].new_session(factories[0].public_key(), 9, START);
+    let initiation = theirs.initiate(START, &mut there).unwrap_or_default();
+    let Opened::Reply(response) = ours.open(START, source(), initiation, &mut back) else {
+        return false;
+    };
+    let Opened::Reply(first) = theirs.open(START, source(), response, &mut out) else {
+        return false;
+    };
+    ours.open(START, source(), first, &mut there);
+    let (mut accepted, mut now) = (false, START);
+    for payload in split(data) {
+        now += Duration::from_secs(1);
+        accepted |= matches!(ours.open(now, source(), payload, &mut out), Opened::Packet(_));
+        let payload = &payload[..payload.len().min(1400)];
+        let packet = [&key_packet_header(payload.len())[..], payload].concat();
+        if let Sealed::Datagram(datagram) = theirs.seal(now, &packet, &mut there) {
+            let opened = ours.open(now, source(), datagram, &mut out);
+            assert!(
+                matches!(opened, Opened::Packet(&[])),
+                "key packets are for nobody else"
+            );
+            accepted = true;
+        }
+        let _ = ours.seal(now, &packet, &mut out);
+        let _ = ours.tick(now, &mut out);
+    }
+    accepted
+}
+
+/// IPv6, next header 253, to and from fe80::6f73:6965:7200.
+fn key_packet_header(payload: usize) -> [u8; 40] {
+    let mut header = [0; 40];
+    header[0] = 0x60;
+    header[4..6].copy_from_slice(&(payload as u16).to_be_bytes());
+    header[6..8].copy_from_slice(&[253, 1]);
+    for address in [8, 24] {
+        header[address..address + 2].copy_from_slice(&[0xfe, 0x80]);
+        header[address + 10..address + 15].copy_from_slice(b"osier");
+    }
+    header
+}
+
+pub fn key_packets() -> Vec<(String, Vec<u8>)> {
+    let say = |flags: u8, told: u32, taken: u32| {
+        let mut payload = [7; 44];
+        payload[..4].copy_from_slice(&[1, 1, flags, 0]);
+        payload[4..8].copy_from_slice(&told.to_le_bytes());
+        payload[8..12].copy_from_slice(&taken.to_le_bytes());
+        payload
+    };
+    let (told, both) = (say(1, 0x901, 0), say(3, 0x902, 0x501));
+    let mut sealed = [0; 48];
+    sealed[..8].copy_from_slice(&[17, 0, 0, 0, 1, 5, 0, 0]);
+    vec![
+        ("told".into(), join([&told[..]])),
+        ("told-twice-and-taken".into(), join([&told[..], &told, &both])),
+        (
+            "newer-version".into(),
+            join([&[&[2][..], &told[1..]].concat()[..]]),
+        ),
+        ("under-a-key".into(), join([&told[..], &sealed])),
+    ]
+}
+
 fn initiate(session: &dyn Session) -> Vec<u8> {
     let mut out = [0; 512];
     session

@@ -37,6 +37,9 @@ pub(crate) struct UpArgs {
     /// Exchange packets with the system one by one: slower, for kernels and drivers whose offload is broken
     #[arg(long)]
     no_offload: bool,
+    /// Seal with WireGuard's ChaCha20-Poly1305 alone, also where AES-256-GCM is faster
+    #[arg(long)]
+    no_aes: bool,
     /// Do not ask the router for a port mapping
     #[arg(long)]
     no_upnp: bool,
@@ -69,6 +72,7 @@ pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
     config.outgoing = args.neighbours.map(usize::from);
     config.leaf = args.leaf.then_some(true);
     config.offload = args.no_offload.then_some(false);
+    config.aes = args.no_aes.then_some(false);
     config.log = args.log_level.clone();
     Daemon::run(config).await.map_err(|e| explain(&e, &state_dir))
 }

@@ -177,6 +177,7 @@ pub(crate) fn peers(peers: &[Peer]) -> String {
             "SENT",
             "RECEIVED",
             "HANDSHAKE",
+            "CIPHER",
         ],
         &[4, 5, 6, 7, 8, 9],
         peers.iter().map(|p| {
@@ -194,6 +195,7 @@ pub(crate) fn peers(peers: &[Peer]) -> String {
                 octets(p.received_octets),
                 p.last_handshake_seconds
                     .map_or(NOTHING.into(), |s| format!("{} ago", span(s))),
+                p.cipher.clone().unwrap_or(NOTHING.into()),
             ]
         }),
     )
@@ -223,6 +225,7 @@ pub(crate) fn sessions(sessions: &[Session]) -> String {
             "SENT",
             "RECEIVED",
             "HANDSHAKE",
+            "CIPHER",
         ],
         &[3, 4, 5, 6, 7],
         sessions.iter().map(|s| {
@@ -239,6 +242,7 @@ pub(crate) fn sessions(sessions: &[Session]) -> String {
                     None if s.up => NOTHING.into(),
                     None => "under way".into(),
                 },
+                s.cipher.clone(),
             ]
         }),
     )

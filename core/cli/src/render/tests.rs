@@ -54,13 +54,13 @@ fn peers_show_the_path_and_the_figures() {
     let peers: Vec<Peer> = serde_json::from_value(json!([
         {"name": "paris", "node": "A", "address": "fd5e:8a1c:77d0:1::1", "neighbour": true, "direct": true, "via": null,
          "outgoing": true, "endpoint": "198.51.100.1:6697", "rtt_ms": 12.34, "cost": 200, "metric": 200,
-         "sent_octets": 12_000, "received_octets": 34_000_000, "last_handshake_seconds": 65},
+         "sent_octets": 12_000, "received_octets": 34_000_000, "last_handshake_seconds": 65, "cipher": "aes-256-gcm"},
         {"name": "rome", "node": "B", "address": "fd5e:8a1c:77d0:2::1", "neighbour": false, "direct": false, "via": "paris",
          "outgoing": null, "endpoint": null, "rtt_ms": null, "cost": null, "metric": 431,
-         "sent_octets": 0, "received_octets": 0, "last_handshake_seconds": null},
+         "sent_octets": 0, "received_octets": 0, "last_handshake_seconds": null, "cipher": null},
         {"name": "oslo", "node": "C", "address": "fd5e:8a1c:77d0:4::1", "neighbour": true, "direct": false, "via": null,
          "outgoing": false, "endpoint": "[2001:db8::4]:6697", "rtt_ms": null, "cost": 65535, "metric": null,
-         "sent_octets": 148, "received_octets": 0, "last_handshake_seconds": 400},
+         "sent_octets": 148, "received_octets": 0, "last_handshake_seconds": 400, "cipher": "chacha20-poly1305"},
     ]))
     .expect("peers");
     insta::assert_snapshot!(plain(&super::peers(&peers)));
@@ -72,10 +72,10 @@ fn sessions_show_whom_relays_carry_for_us() {
     let sessions: Vec<Session> = serde_json::from_value(json!([
         {"name": "paris", "node": "A", "address": "fd5e:8a1c:77d0:1::1", "via": "oslo", "up": true,
          "age_seconds": 400, "idle_seconds": 2, "sent_packets": 10, "sent_octets": 12_000, "received_packets": 9,
-         "received_octets": 34_000_000, "last_handshake_seconds": 65, "waiting_packets": 0},
+         "received_octets": 34_000_000, "last_handshake_seconds": 65, "cipher": "aes-256-gcm", "waiting_packets": 0},
         {"name": "rome", "node": "B", "address": "fd5e:8a1c:77d0:2::1", "via": null, "up": false,
          "age_seconds": 0, "idle_seconds": 0, "sent_packets": 0, "sent_octets": 0, "received_packets": 0,
-         "received_octets": 0, "last_handshake_seconds": null, "waiting_packets": 3},
+         "received_octets": 0, "last_handshake_seconds": null, "cipher": "chacha20-poly1305", "waiting_packets": 3},
     ]))
     .expect("sessions");
     insta::assert_snapshot!(plain(&super::sessions(&sessions)));

@@ -178,6 +178,8 @@ pub struct Peer {
     pub received_octets: u64,
     /// Seconds since the last WireGuard handshake.
     pub last_handshake_seconds: Option<u64>,
+    /// What packets to it are sealed with: `chacha20-poly1305` or `aes-256-gcm`; `None` without a tunnel.
+    pub cipher: Option<String>,
 }
 
 /// One row of `GET /v1/sessions`: an end-to-end session with a member whose traffic others relay, unread.
@@ -200,6 +202,8 @@ pub struct Session {
     pub received_octets: u64,
     /// Seconds since the last WireGuard handshake.
     pub last_handshake_seconds: Option<u64>,
+    /// What packets to it are sealed with: `chacha20-poly1305` or `aes-256-gcm`.
+    pub cipher: String,
     /// Packets that wait for the handshake.
     pub waiting_packets: usize,
 }

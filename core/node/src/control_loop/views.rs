@@ -112,6 +112,7 @@ impl ControlLoop {
                 sent_octets: p.sent_octets,
                 received_octets: p.received_octets,
                 last_handshake_seconds: p.last_handshake.map(|at| now.saturating_since(at).as_secs()),
+                cipher: p.cipher.map(|cipher| cipher.name().to_owned()),
             })
             .collect()
     }
@@ -135,6 +136,7 @@ impl ControlLoop {
                 received_packets: s.received.packets,
                 received_octets: s.received.octets,
                 last_handshake_seconds: s.last_handshake.map(|at| now.saturating_since(at).as_secs()),
+                cipher: s.cipher.name().to_owned(),
                 waiting_packets: s.held,
             })
             .collect();

@@ -7,7 +7,7 @@ use crate::{
     network::Network,
     record::{Bundle, Endpoint},
     revocation::RevocationList,
-    tunnel::TunnelId,
+    tunnel::{Cipher, TunnelId},
     wallclock::UnixTime,
 };
 use core::net::{Ipv6Addr, SocketAddr};
@@ -46,7 +46,10 @@ impl core::fmt::Debug for Config {
 /// Which session engine the tunnels use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    WireGuard,
+    WireGuard {
+        /// Whether AES-256-GCM is used where both ends have instructions for it.
+        aes: bool,
+    },
     /// No encryption at all: simulations only.
     Plain,
 }
@@ -245,6 +248,8 @@ pub struct Peer {
     /// Routes that it announced and may not.
     pub refused_routes: u64,
     pub last_handshake: Option<Instant>,
+    /// What packets to it are sealed with; `None` without a tunnel.
+    pub cipher: Option<Cipher>,
 }
 
 #[derive(Clone, Debug)]

@@ -156,7 +156,10 @@ impl Node {
         let mut random = Random::new(seed);
         let factory = || -> Box<dyn SessionFactory> {
             match config.engine {
-                Engine::WireGuard => Box::new(WireGuardFactory::new(keys.tunnel_secret())),
+                Engine::WireGuard { aes } => {
+                    let factory = WireGuardFactory::new(keys.tunnel_secret());
+                    Box::new(if aes { factory } else { factory.without_aes() })
+                }
                 Engine::Plain => Box::new(PlainFactory::new(keys.tunnel_key())),
             }
         };

@@ -21,7 +21,7 @@ use crate::{
     packet::{self, IcmpError},
     relay::{self, HEADER, HOP_LIMIT},
     snapshot::{Activity, Class, PATIENCE, SessionHandle, Traffic},
-    tunnel::{Initiation, MAX_INDEX, MessageKind, Opened, TunnelId},
+    tunnel::{Cipher, Initiation, MAX_INDEX, MessageKind, Opened, TunnelId},
 };
 use core::net::{Ipv6Addr, SocketAddr};
 use std::{
@@ -100,6 +100,8 @@ pub struct SessionView {
     pub sent: Traffic,
     pub received: Traffic,
     pub last_handshake: Option<Instant>,
+    /// What packets to it are sealed with.
+    pub cipher: Cipher,
     /// Packets that wait for the session.
     pub held: usize,
 }
@@ -492,6 +494,7 @@ impl Node {
                 sent: handle.sent(),
                 received: handle.received(),
                 last_handshake: handle.session().last_handshake(now),
+                cipher: handle.session().cipher(now),
                 held: session.held.len(),
             }
         };

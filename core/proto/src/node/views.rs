@@ -132,6 +132,7 @@ impl Node {
             received_octets: tunnel.handle.received().octets(),
             refused_routes: tunnel.refused_routes,
             last_handshake: tunnel.handle.session().last_handshake(now),
+            cipher: Some(tunnel.handle.session().cipher(now)),
             ..blank(certificate)
         }
     }
@@ -178,5 +179,6 @@ fn blank(certificate: &Certificate) -> Peer {
         received_octets: 0,
         refused_routes: 0,
         last_handshake: None,
+        cipher: None,
     }
 }

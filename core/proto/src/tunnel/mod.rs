@@ -16,6 +16,7 @@
 //! Every message but the first carries a receiver index that the receiver chose; its upper 24 bits are the index
 //! given to `new_session`, which is how a datagram finds its session ([`MessageKind::of`]).
 
+mod data_keys;
 pub mod plain;
 pub mod wireguard;
 
@@ -59,6 +60,28 @@ pub enum Sealed<'a> {
     Nothing,
 }
 
+/// What seals packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cipher {
+    /// WireGuard's own.
+    ChaCha20Poly1305,
+    /// Between nodes whose processors have instructions for it; see [`wireguard`].
+    Aes256Gcm,
+    /// Simulations.
+    None,
+}
+
+impl Cipher {
+    /// The name that IANA's registry of AEAD algorithms gives it, in small letters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ChaCha20Poly1305 => "chacha20-poly1305",
+            Self::Aes256Gcm => "aes-256-gcm",
+            Self::None => "none",
+        }
+    }
+}
+
 /// One WireGuard session with one peer. Shared by the control plane (handshakes, timers) and the data-plane
 /// threads (seal, open), so it locks inside; a lock is held for one packet or batch, never across IO.
 ///
@@ -79,6 +102,8 @@ pub trait Session: Send + Sync + core::fmt::Debug {
     fn next_tick(&self, now: Instant) -> Option<Instant>;
     /// When the keys in use were agreed; `None` without usable keys.
     fn last_handshake(&self, now: Instant) -> Option<Instant>;
+    /// What packets are sealed with now.
+    fn cipher(&self, now: Instant) -> Cipher;
 }
 
 /// What a handshake initiation that belongs to no known session says.
@@ -114,6 +139,7 @@ pub enum MessageKind {
     /// Receiver index; its upper 24 bits name the session.
     Response(u32),
     Cookie(u32),
+    /// WireGuard's, or one under a key of [`wireguard`]'s own.
     Data(u32),
     /// A message of an end-to-end session, on its way: see [`crate::relay`].
     Frame(u32),
@@ -125,12 +151,13 @@ impl MessageKind {
         if let Some(header) = relay::Header::parse(datagram) {
             return Some(Self::Frame(header.receiver));
         }
+        const DATA_KEYS: u32 = data_keys::KIND as u32;
         let kind = word(datagram, 0)?;
         match (kind, datagram.len()) {
             (1, INITIATION_LENGTH) => Some(Self::Initiation),
             (2, RESPONSE_LENGTH) => word(datagram, 8).map(Self::Response),
             (3, COOKIE_LENGTH) => word(datagram, 4).map(Self::Cookie),
-            (4, OVERHEAD..) => word(datagram, 4).map(Self::Data),
+            (4 | DATA_KEYS, OVERHEAD..) => word(datagram, 4).map(Self::Data),
             _ => None,
         }
     }

@@ -5,10 +5,10 @@
 //! indices and the counter, so that messages for another session are refused as they would be in earnest.
 //! There are no cookies.
 
+use super::{Cipher, Session, SessionFactory};
 use super::{
     INITIATION_LENGTH, Initiation, MAX_INDEX, MessageKind, OVERHEAD, Opened, RESPONSE_LENGTH, Sealed,
 };
-use super::{Session, SessionFactory};
 use crate::{Duration, Instant, identity::TunnelKey};
 use core::net::SocketAddr;
 use std::{
@@ -227,6 +227,10 @@ impl Session for PlainSession {
 
     fn last_handshake(&self, _now: Instant) -> Option<Instant> {
         self.lock().current.as_ref().map(|k| k.established)
+    }
+
+    fn cipher(&self, _now: Instant) -> Cipher {
+        Cipher::None
     }
 }
 

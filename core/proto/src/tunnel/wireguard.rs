@@ -8,21 +8,34 @@
 //!   begun after a long silence be taken for 90 seconds old;
 //! - a buffer that is too short makes it panic: sizes are checked first;
 //! - counters near 2^64 overflow in its replay window: messages beyond WireGuard's own limit are refused.
+//!
+//! Between two of us whose processors are good at it, packets are sealed with AES-256-GCM under keys that are told
+//! through the session (`data_keys`). One packet a second still goes the ordinary way, so that boringtun knows that
+//! there is traffic: its timers renew keys, send keepalives and notice silence as ever.
 
-use super::{COOKIE_LENGTH, INITIATION_LENGTH, Initiation, MAX_INDEX, MessageKind, OVERHEAD, Opened, Sealed};
-use super::{Session, SessionFactory};
+use super::{
+    COOKIE_LENGTH, Cipher, INITIATION_LENGTH, Initiation, MAX_INDEX, MessageKind, OVERHEAD, Opened, Sealed,
+    Session, SessionFactory,
+    data_keys::{self, DataKeys, KEY_PACKET},
+};
 use crate::{Duration, Instant, identity::TunnelKey};
 use boringtun::noise::{
     Packet, Tunn, TunnResult, handshake::parse_handshake_anon, rate_limiter::RateLimiter,
 };
 use boringtun::x25519::{PublicKey, StaticSecret};
 use core::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+use zeroize::Zeroizing;
 
 /// Handshake messages a second, from everybody together, before cookies are demanded.
 const HANDSHAKES_PER_SECOND: u64 = 200;
 /// How often boringtun's timers, which count seconds, want to be looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How often a packet goes the ordinary way while others are sealed with AES.
+const ORDINARY: Duration = Duration::from_secs(1);
 /// REJECT-AFTER-MESSAGES (WireGuard paper section 6.1).
 const MAX_COUNTER: u64 = u64::MAX - (1 << 13);
 
@@ -31,6 +44,7 @@ pub struct WireGuardFactory {
     secret: StaticSecret,
     public: PublicKey,
     limiter: Arc<RateLimiter>,
+    aes: bool,
 }
 
 impl core::fmt::Debug for WireGuardFactory {
@@ -52,7 +66,15 @@ impl WireGuardFactory {
             secret,
             public,
             limiter: Arc::new(RateLimiter::new(&public, handshakes_per_second)),
+            aes: data_keys::is_worthwhile(),
         }
+    }
+
+    /// Nothing but WireGuard's own cipher, whatever processor and peer can do.
+    #[must_use]
+    pub fn without_aes(mut self) -> Self {
+        self.aes = false;
+        self
     }
 
     pub fn public_key(&self) -> TunnelKey {
@@ -73,6 +95,8 @@ impl SessionFactory for WireGuardFactory {
         Box::new(WireGuardSession {
             peer,
             tunn: Mutex::new(tunn),
+            keys: DataKeys::new(index & MAX_INDEX, self.aes),
+            last_ordinary: AtomicU64::new(0),
         })
     }
 
@@ -106,6 +130,9 @@ impl SessionFactory for WireGuardFactory {
 struct WireGuardSession {
     peer: TunnelKey,
     tunn: Mutex<Tunn>,
+    keys: DataKeys,
+    /// When a packet last went through boringtun, in microseconds.
+    last_ordinary: AtomicU64,
 }
 
 impl core::fmt::Debug for WireGuardSession {
@@ -118,6 +145,16 @@ impl WireGuardSession {
     fn lock(&self) -> MutexGuard<'_, Tunn> {
         self.tunn.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether boringtun must see a packet again.
+    fn ordinary_due(&self, now: Instant) -> bool {
+        let last = Instant::from_micros(self.last_ordinary.load(Relaxed));
+        let due = now.saturating_since(last) >= ORDINARY;
+        if due {
+            self.last_ordinary.store(now.as_micros(), Relaxed);
+        }
+        due
+    }
 }
 
 impl Session for WireGuardSession {
@@ -125,7 +162,7 @@ impl Session for WireGuardSession {
         self.peer
     }
 
-    fn open<'a>(&self, _now: Instant, source: SocketAddr, datagram: &[u8], out: &'a mut [u8]) -> Opened<'a> {
+    fn open<'a>(&self, now: Instant, source: SocketAddr, datagram: &[u8], out: &'a mut [u8]) -> Opened<'a> {
         // An empty datagram would mean "flush" to boringtun.
         let Some(kind) = MessageKind::of(datagram).filter(|kind| !matches!(kind, MessageKind::Frame(_)))
         else {
@@ -134,17 +171,35 @@ impl Session for WireGuardSession {
         if out.len() < datagram.len().max(INITIATION_LENGTH) {
             return Opened::Rejected;
         }
-        let is_data = matches!(kind, MessageKind::Data(_));
-        if is_data && counter(datagram) > MAX_COUNTER {
+        if datagram[0] == data_keys::KIND {
+            return match self.keys.open(datagram, out, now) {
+                Some(length) => Opened::Packet(&out[..length]),
+                None => Opened::Rejected,
+            };
+        }
+        let data = match kind {
+            MessageKind::Data(receiver) => Some(receiver),
+            _ => None,
+        };
+        if data.is_some() && counter(datagram) > MAX_COUNTER {
             return Opened::Rejected;
         }
         match self.lock().decapsulate(Some(source.ip()), datagram, out) {
             TunnResult::WriteToTunnelV6(packet, _) | TunnResult::WriteToTunnelV4(packet, _) => {
+                let in_use = data.is_some_and(|session| self.keys.opened(session, now));
+                if self.keys.hear(packet, in_use, now) {
+                    return Opened::Packet(&[]);
+                }
                 Opened::Packet(packet)
             }
             TunnResult::WriteToNetwork(reply) => Opened::Reply(reply),
             // An authentic data message without a packet in it.
-            TunnResult::Done if is_data => Opened::Packet(&[]),
+            TunnResult::Done if data.is_some() => {
+                if let Some(session) = data {
+                    self.keys.opened(session, now);
+                }
+                Opened::Packet(&[])
+            }
             TunnResult::Done => Opened::Nothing,
             TunnResult::Err(_) => Opened::Rejected,
         }
@@ -158,9 +213,15 @@ impl Session for WireGuardSession {
         datagram(self.lock().decapsulate(None, &[], out))
     }
 
-    fn seal<'a>(&self, _now: Instant, packet: &[u8], out: &'a mut [u8]) -> Sealed<'a> {
+    fn seal<'a>(&self, now: Instant, packet: &[u8], out: &'a mut [u8]) -> Sealed<'a> {
         if packet.len() > MAX_QUEUED || out.len() < (packet.len() + OVERHEAD).max(INITIATION_LENGTH) {
             return Sealed::Nothing;
+        }
+        if !packet.is_empty()
+            && !self.ordinary_due(now)
+            && let Some(length) = self.keys.seal(packet, out, now)
+        {
+            return Sealed::Datagram(&out[..length]);
         }
         let mut tunn = self.lock();
         match datagram(tunn.encapsulate(packet, out)) {
@@ -182,11 +243,20 @@ impl Session for WireGuardSession {
         datagram(tunn.format_handshake_initiation(out, true))
     }
 
-    fn tick<'a>(&self, _now: Instant, out: &'a mut [u8]) -> Option<&'a [u8]> {
+    fn tick<'a>(&self, now: Instant, out: &'a mut [u8]) -> Option<&'a [u8]> {
         if out.len() < INITIATION_LENGTH {
             return None;
         }
-        datagram(self.lock().update_timers(out))
+        self.keys.expire(now);
+        let mut tunn = self.lock();
+        if let Some(due) = datagram(tunn.update_timers(out)).map(<[u8]>::len) {
+            return Some(&out[..due]);
+        }
+        let mut packet = Zeroizing::new([0; KEY_PACKET]);
+        if tunn.time_since_last_handshake().is_none() || !self.keys.poll_tell(&mut packet) {
+            return None;
+        }
+        datagram(tunn.encapsulate(&*packet, out))
     }
 
     fn next_tick(&self, now: Instant) -> Option<Instant> {
@@ -195,6 +265,14 @@ impl Session for WireGuardSession {
 
     fn last_handshake(&self, now: Instant) -> Option<Instant> {
         self.lock().time_since_last_handshake().map(|age| now - age)
+    }
+
+    fn cipher(&self, now: Instant) -> Cipher {
+        if self.keys.can_seal(now) {
+            Cipher::Aes256Gcm
+        } else {
+            Cipher::ChaCha20Poly1305
+        }
     }
 }
 
