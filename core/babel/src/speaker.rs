@@ -1,9 +1,12 @@
 //! The speaker: one owner, inputs `handle_*`, outputs `poll_*`.
 //!
 //! The work is in the files beside this one: `links` keeps interfaces and neighbours, `receive` takes packets
-//! apart, `routes` changes entries and reacts to new selections, `requests` asks and answers, `send` builds
-//! packets, `timeouts` does what is due.
+//! apart, `routes` changes entries and reacts to new selections, `requests` asks and answers, `announce` finds what
+//! others must hear, `send` makes packets of all that waits, with a `writer`, `acknowledgments` sends them again,
+//! `timeouts` does what is due.
 
+mod acknowledgments;
+mod announce;
 mod authentication;
 mod links;
 mod receive;
@@ -11,6 +14,7 @@ mod requests;
 mod routes;
 mod send;
 mod timeouts;
+mod writer;
 
 use crate::authentication::{Authenticator, Nonces};
 use crate::entry::{Entry, Key, NeighbourKey, Selection};

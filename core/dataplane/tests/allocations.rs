@@ -2,34 +2,11 @@
 
 mod support;
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-};
+use osier_test_support::{CountingAllocator, allocations};
 use support::*;
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: everything is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|n| n.set(n.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[test]
 fn sending_relaying_and_delivering_allocate_nothing() {
@@ -52,7 +29,7 @@ fn sending_relaying_and_delivering_allocate_nothing() {
         let (mut first, mut second, mut third) = (vec![0; 65_535], vec![0; 65_535], vec![0; 65_535]);
         let mut tun = vec![0; 2048];
 
-        let before = ALLOCATIONS.with(Cell::get);
+        let before = allocations();
         for round in 0..1000 {
             let input = if round % 10 == 0 { &expired } else { &packet };
             tun[..input.len()].copy_from_slice(input);
@@ -88,7 +65,7 @@ fn sending_relaying_and_delivering_allocate_nothing() {
                 while router.forwarder.poll_activity().is_some() {}
             }
         }
-        assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{engine:?}");
+        assert_eq!(allocations() - before, 0, "{engine:?}");
     }
 }
 
@@ -101,7 +78,7 @@ fn relaying_without_opening_allocates_nothing() {
         let (mut buffer, mut out) = (vec![0; 65_535], vec![0; 65_535]);
         let mut tun = packet.clone();
 
-        let before = ALLOCATIONS.with(Cell::get);
+        let before = allocations();
         for _ in 0..1000 {
             tun.copy_from_slice(&packet);
             let sent = a.forwarder.from_tun(&a.snapshot, &mut tun, &mut out, a.now);
@@ -124,6 +101,6 @@ fn relaying_without_opening_allocates_nothing() {
                 while router.forwarder.poll_activity().is_some() {}
             }
         }
-        assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{engine:?}");
+        assert_eq!(allocations() - before, 0, "{engine:?}");
     }
 }

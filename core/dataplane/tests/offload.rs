@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod wire;
-
 use core::ops::Range;
 use osier_dataplane::{Coalescer, Joins, SegmentError, Segments, VirtioHeader};
+use osier_test_support::packets::*;
 use proptest::prelude::*;
-use wire::*;
 
 const BOTH: Joins = Joins { tcp: true, udp: true };
 

@@ -29,13 +29,22 @@ pub fn metadata() -> Value {
 
 /// Names of the normal (not dev, not build) dependencies that `package` declares.
 pub fn declared_dependencies(metadata: &Value, package: &str) -> Vec<String> {
+    dependencies_of_kind(metadata, package, None)
+}
+
+/// Names of what only the tests of `package` use.
+pub fn declared_dev_dependencies(metadata: &Value, package: &str) -> Vec<String> {
+    dependencies_of_kind(metadata, package, Some("dev"))
+}
+
+fn dependencies_of_kind(metadata: &Value, package: &str, kind: Option<&str>) -> Vec<String> {
     let found = packages(metadata).find(|p| p["name"] == package);
     let Some(found) = found else {
         panic!("no package {package} in the workspace")
     };
     let dependencies = found["dependencies"].as_array().into_iter().flatten();
     dependencies
-        .filter(|d| d["kind"].is_null())
+        .filter(|d| d["kind"].as_str() == kind)
         .filter_map(|d| d["name"].as_str().map(str::to_owned))
         .collect()
 }

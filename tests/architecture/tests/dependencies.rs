@@ -1,6 +1,6 @@
 //! Who may depend on whom (docs/architecture.md), and under which licences.
 
-use osier_architecture::{declared_dependencies, metadata, packages};
+use osier_architecture::{declared_dependencies, declared_dev_dependencies, metadata, packages};
 
 /// A crate and those of our crates that it may use.
 const EDGES: &[(&str, &[&str])] = &[
@@ -12,6 +12,18 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "osier-cli",
         &["osier-babel", "osier-proto", "osier-core", "osier-registry"],
+    ),
+    // Not of the core, but tests of all that is above `osier-proto` share it.
+    ("osier-test-support", &["osier-proto"]),
+];
+
+/// What the tests of a crate may use of ours besides; nothing where it is not listed.
+const TEST_EDGES: &[(&str, &[&str])] = &[
+    ("osier-proto", &["osier-dataplane"]),
+    ("osier-dataplane", &["osier-test-support"]),
+    (
+        "osier-core",
+        &["osier-lab", "osier-registry", "osier-test-support"],
     ),
 ];
 
@@ -62,6 +74,22 @@ fn our_crates_depend_only_downwards() {
             assert!(
                 !ours || allowed.contains(&dependency.as_str()),
                 "{package} must not depend on {dependency}"
+            );
+        }
+    }
+}
+
+#[test]
+fn tests_of_our_crates_use_what_is_listed() {
+    let metadata = metadata();
+    for (package, _) in EDGES {
+        let listed = TEST_EDGES.iter().filter(|(name, _)| name == package);
+        let allowed: Vec<&str> = listed.flat_map(|(_, allowed)| *allowed).copied().collect();
+        for dependency in declared_dev_dependencies(&metadata, package) {
+            let ours = dependency.starts_with("osier-");
+            assert!(
+                !ours || allowed.contains(&dependency.as_str()),
+                "tests of {package} must not use {dependency}: add it to TEST_EDGES on purpose"
             );
         }
     }

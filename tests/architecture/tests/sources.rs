@@ -110,6 +110,7 @@ fn nothing_is_left_undone_or_skipped() {
         "tests/sim",
         "tests/fuzz",
         "tests/lab",
+        "tests/support",
     ] {
         each_line(folder, |file, number, line| {
             for mark in marks {

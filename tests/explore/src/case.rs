@@ -345,7 +345,7 @@ impl Case {
     }
 }
 
-/// Prefixes that a case can name; see [`crate::world::prefix`].
+/// Prefixes that a case can name; see [`crate::names::prefix`].
 pub const PREFIXES: usize = 8;
 
 impl Deed {

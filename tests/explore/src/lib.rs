@@ -13,9 +13,11 @@
 pub mod case;
 pub mod explore;
 pub mod generate;
+pub mod names;
 pub mod observer;
 pub mod random;
 pub mod run;
+pub mod said;
 pub mod settle;
 pub mod shrink;
 pub mod world;

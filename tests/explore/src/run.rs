@@ -1,9 +1,11 @@
 //! Plays a case.
 
 use crate::case::{Case, Deed, Memory, PREFIXES, Violation};
-use crate::observer::{NAMES, Said, Tally};
+use crate::names::{NAMES, address, prefix, router_id};
+use crate::observer::Tally;
+use crate::said::Said;
 use crate::settle::{self, Settled};
-use crate::world::{World, address, prefix, router_id};
+use crate::world::World;
 use core::net::Ipv6Addr;
 use osier_babel::wire::{Builder, SeqnoRequest};
 use osier_babel::{InterfaceId, Speaker};

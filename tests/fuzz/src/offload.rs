@@ -3,7 +3,7 @@
 
 use crate::{fixtures::address, join, split};
 use osier_dataplane::{Coalescer, Joins, MAX_PACKETS, Segments, VIRTIO_HEADER, VirtioHeader};
-use osier_proto::packet::{UdpHeader, checksum, udp_packet};
+use osier_test_support::packets::{self, Flow, Segment};
 
 /// The first ten octets are the header.
 pub fn segment(data: &[u8]) -> bool {
@@ -61,31 +61,27 @@ pub fn coalesce(data: &[u8]) -> bool {
     joined
 }
 
+fn flow(port: u16) -> Flow {
+    Flow {
+        source: address(1),
+        destination: address(2),
+        ports: [5000, port],
+    }
+}
+
 fn tcp(sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let mut segment = vec![0x13, 0x88, 0, 80];
-    segment.extend(sequence.to_be_bytes());
-    segment.extend([0, 0, 0, 7, 0x50, flags, 1, 0, 0, 0, 0, 0]);
-    segment.extend(payload);
-    let sum = checksum(address(1), address(2), 6, &segment);
-    segment[16..18].copy_from_slice(&sum.to_be_bytes());
-    let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend((segment.len() as u16).to_be_bytes());
-    packet.extend([6, 64]);
-    packet.extend(address(1).octets());
-    packet.extend(address(2).octets());
-    packet.extend(segment);
-    packet
+    let segment = Segment {
+        sequence,
+        flags,
+        window: 256,
+        options: Vec::new(),
+        ..Segment::new(flow(80))
+    };
+    segment.carrying(payload)
 }
 
 fn udp(payload: &[u8]) -> Vec<u8> {
-    let header = UdpHeader {
-        source: address(1),
-        destination: address(2),
-        hop_limit: 64,
-        source_port: 5000,
-        destination_port: 53,
-    };
-    udp_packet(&header, payload).unwrap_or_default()
+    packets::udp(flow(53), payload)
 }
 
 pub fn super_packets() -> Vec<(String, Vec<u8>)> {

@@ -17,7 +17,7 @@ use crate::{
 use anyhow::{Context, Result};
 use osier_e2e::prober::End;
 use osier_lab::{Lab, Netns, Process, wait_until};
-use std::{net::Ipv6Addr, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use std::{net::Ipv6Addr, os::unix::fs::OpenOptionsExt, path::Path, process::Command, time::Duration};
 
 /// Name of what everything else is compared with.
 pub const OSIER: &str = "osier";
@@ -96,6 +96,32 @@ pub fn ends(sites: &[Site]) -> Vec<End> {
 /// The address of a node where we choose it.
 fn numbered(network: u16, node: usize) -> Ipv6Addr {
     Ipv6Addr::new(network, 0, 0, 0, 0, 0, 0, node as u16 + 1)
+}
+
+/// The addresses of all nodes where we choose them.
+fn all_numbered(network: u16, topology: &Topology<'_>) -> Vec<Ipv6Addr> {
+    (0..topology.hosts.len()).map(|n| numbered(network, n)).collect()
+}
+
+/// What was started, each with its node.
+#[derive(Default)]
+struct Processes(Vec<(usize, Process)>);
+
+impl Processes {
+    fn start(&mut self, node: usize, netns: &Netns, name: &str, command: Command) -> Result<()> {
+        self.0.push((node, netns.spawn(name, command)?));
+        Ok(())
+    }
+
+    /// In the order of their start.
+    fn iter(&self) -> impl Iterator<Item = &Process> {
+        self.0.iter().map(|(_, process)| process)
+    }
+
+    fn of(&self, node: usize) -> Vec<u32> {
+        let own = self.0.iter().filter(|(of, _)| *of == node);
+        own.map(|(_, process)| process.id()).collect()
+    }
 }
 
 fn wait_for_device(netns: &Netns, device: &str, process: &Process) -> Result<()> {

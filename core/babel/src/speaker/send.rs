@@ -4,184 +4,33 @@
 //! of them (RFC 8966 section 3.7.3) and when the interface counts as told.
 
 use super::Speaker;
+use super::announce::{Announcement, next_hop};
 use super::routes::longest_interval;
-use crate::entry::{Entry, Key, NeighbourKey, Selection};
-use crate::filter::Subject;
+use super::writer::Writer;
+use crate::entry::{Key, Selection};
 use crate::output::{
-    ACK_INTERVAL, ACK_WAIT, DUMP_PAUSE, DUMP_PORTION, Dump, IDLE, MAX_ACKERS, MAX_COPIES, Output, Queue,
-    SOON, Unacked,
+    ACK_INTERVAL, ACK_WAIT, DUMP_PAUSE, DUMP_PORTION, Dump, IDLE, MAX_ACKERS, Queue, Unacked,
 };
 use crate::seqno::Seqno;
 use crate::source::Source;
-use crate::table::{Alarm, Slot};
+use crate::table::Alarm;
 use crate::timer::Timer;
-use crate::wire::{self, Builder, Centis};
-use crate::{Duration, INFINITY, Instant, InterfaceConfig, InterfaceId, IpNet, RouteKey, RouterId};
+use crate::wire::{self, Builder};
+use crate::{Duration, INFINITY, Instant, InterfaceConfig, InterfaceId, RouteKey};
 use core::net::{IpAddr, Ipv6Addr};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Sources are remembered this long after the last update sent, or for longer when updates are rarer
 /// (RFC 8966 appendix B): no neighbour may still believe an update that we forgot.
 const SOURCE_LIFETIME: Duration = Duration::from_secs(180);
-/// A full table is sent to one neighbour at most this often, and less often the longer it is.
-const DUMP_GAP: Duration = Duration::from_millis(300);
-const DUMP_GAP_PER_PREFIX: Duration = Duration::from_micros(100);
 /// Copies of an update on a link with too many members to ask for acknowledgments.
 const BLIND_COPIES: u8 = 2;
 /// What is due this soon leaves with what is due now.
 const NEAR: Duration = Duration::from_millis(30);
-/// Pause after the last copy that was not acknowledged, doubling with each such case in a row.
-const GIVE_UP: Duration = Duration::from_secs(1);
-const MAX_GIVE_UPS: u8 = 4;
 /// Octets of an IHU with a whole address and timestamps.
 const LONGEST_IHU: usize = 34;
-/// Room that a packet should still have for an update when its acknowledgment is asked for.
-const ROOM: usize = 96;
-
-/// What an interface is to hear about a prefix; nothing finite when there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Announcement {
-    router_id: RouterId,
-    metric: u16,
-    seqno: u16,
-}
 
 impl Speaker {
-    fn announcement(
-        &self,
-        key: &Key,
-        entry: &Entry,
-        id: InterfaceId,
-        config: &InterfaceConfig,
-    ) -> Option<Announcement> {
-        if self.stopping || next_hop(&key.prefix, config).is_none() {
-            return None;
-        }
-        let (router_id, seqno, metric) = match &entry.selected {
-            Selection::Own => (self.config.router_id, self.seqno, entry.own?),
-            Selection::Via { neighbour, .. } => {
-                if config.split_horizon && neighbour.0 == id {
-                    return None;
-                }
-                let route = entry.routes.get(neighbour)?;
-                (route.router_id, route.seqno, route.metric)
-            }
-            _ => return None,
-        };
-        let by_rule = self.filters.export(&Subject {
-            interface: id,
-            neighbour: None,
-            prefix: key.prefix,
-            source: key.source,
-            router_id,
-        });
-        let metric = metric.saturating_add(self.penalty).saturating_add(by_rule);
-        (metric != INFINITY).then_some(Announcement {
-            router_id,
-            seqno: seqno.0,
-            metric,
-        })
-    }
-
-    /// Compares what each interface was told about a prefix with what is true now, and queues what differs
-    /// (RFC 8966 section 3.7.2). A new seqno alone or a slightly other metric waits for the periodic update;
-    /// over a tunnel a better metric, and what split horizon takes back from our next hop, for any packet.
-    pub(super) fn trigger(&mut self, key: Key, now: Instant) {
-        let Some(entry) = self.table.get(&key) else { return };
-        let (mut urgent, mut soon, mut idle) = (Vec::new(), Vec::new(), Vec::new());
-        let via = entry.selected_route().map(|((id, _), _)| id);
-        for (id, interface) in &self.interfaces {
-            let say = self.announcement(&key, entry, *id, &interface.config);
-            match (entry.told(*id), say) {
-                (None, None) => {}
-                (Some(told), Some(say)) if told.router_id == say.router_id => {
-                    let doubled = told.metric.saturating_mul(2).max(told.metric.saturating_add(256));
-                    let tunnel = interface.config.point_to_point;
-                    if say.metric >= doubled && !tunnel {
-                        urgent.push(*id);
-                    } else if is_notable(told.metric, say.metric) {
-                        let can_wait = tunnel && say.metric < told.metric;
-                        let queue = if can_wait { &mut idle } else { &mut soon };
-                        queue.push(*id);
-                    }
-                }
-                // We go through those who hear it: they are better than we and cannot come through us.
-                (Some(_), None) if via == Some(*id) && interface.config.point_to_point => idle.push(*id),
-                // New, gone, or from another origin.
-                _ => urgent.push(*id),
-            }
-        }
-        if !urgent.is_empty() {
-            let at = self.urgent(now);
-            urgent
-                .into_iter()
-                .for_each(|id| self.enqueue(id, None, at, |queue| queue.add_update(key, 0)));
-        }
-        if !soon.is_empty() {
-            let at = now + self.rng.between(SOON.0, SOON.1);
-            soon.into_iter()
-                .for_each(|id| self.enqueue(id, None, at, |queue| queue.add_update(key, 0)));
-        }
-        for id in idle {
-            self.enqueue(id, None, now + IDLE, |queue| {
-                queue.idle.insert(key, 0);
-            });
-        }
-    }
-
-    /// Everything goes out again on every interface.
-    pub(super) fn announce_all(&mut self, now: Instant) {
-        let at = self.urgent(now);
-        let interfaces: Vec<_> = self.interfaces.keys().copied().collect();
-        for id in interfaces {
-            self.enqueue(id, None, at, |queue| {
-                queue.dump = Some(Dump {
-                    next: Slot::FIRST,
-                    reliable: true,
-                })
-            });
-        }
-    }
-
-    /// Sends one neighbour the whole table, unless it got it just now.
-    pub(super) fn dump_to(&mut self, id: InterfaceId, address: Ipv6Addr, now: Instant) {
-        let gap = DUMP_GAP.max(DUMP_GAP_PER_PREFIX * u32::try_from(self.table.len()).unwrap_or(u32::MAX));
-        let at = self.urgent(now);
-        let Some(neighbour) = self.neighbour_mut(id, address) else {
-            return;
-        };
-        if neighbour.last_dump.is_some_and(|last| now < last + gap) {
-            return;
-        }
-        neighbour.last_dump = Some(now);
-        self.enqueue(id, Some(address), at, |queue| {
-            queue.dump = Some(Dump {
-                next: Slot::FIRST,
-                reliable: true,
-            })
-        });
-    }
-
-    /// The periodic update of an interface.
-    pub(super) fn periodic_update(&mut self, id: InterfaceId, now: Instant) {
-        let Some(interface) = self.interfaces.get(&id) else {
-            return;
-        };
-        let point_to_point = interface.config.point_to_point;
-        let lonely = point_to_point && interface.neighbours.is_empty();
-        let next = now + self.rng.shortened(interface.config.update_interval);
-        self.timers.set(Timer::Update(id), Some(next));
-        if !lonely {
-            self.enqueue(id, None, now, |queue| {
-                // With one neighbour an acknowledgment costs nothing and keeps routes alive on lossy links.
-                queue.dump.get_or_insert(Dump {
-                    next: Slot::FIRST,
-                    reliable: point_to_point,
-                });
-            });
-        }
-    }
-
     pub(super) fn send_wildcard_retractions(&mut self, now: Instant) {
         let mut packets = Vec::new();
         for (id, interface) in &mut self.interfaces {
@@ -307,7 +156,7 @@ impl Speaker {
                 .filter(|n| !n.heard_no_hello())
             {
                 let echo = neighbour.rtt.echo().filter(|_| stamped.is_some());
-                if echo.is_some() && writer.builder.room() < LONGEST_IHU {
+                if echo.is_some() && writer.room() < LONGEST_IHU {
                     crowded.insert(*address);
                     continue;
                 }
@@ -526,185 +375,5 @@ impl Speaker {
         portion.sort_unstable_by_key(|(announcement, key)| (announcement.map(|a| a.router_id), *key));
         portion.dedup_by_key(|(_, key)| *key);
         (portion, copies)
-    }
-
-    /// A neighbour acknowledged a packet: it need not hear it again, and what it now knows to be retracted it
-    /// will not send to us (RFC 8966 section 3.5.4).
-    pub(super) fn acknowledged(&mut self, id: InterfaceId, src: Ipv6Addr, opaque: u16, now: Instant) {
-        let Some(interface) = self.interfaces.get_mut(&id) else {
-            return;
-        };
-        if let Some(neighbour) = interface.neighbours.get_mut(&src) {
-            neighbour.unheard = 0;
-        }
-        let Some(unacked) = interface.output.unacked.get_mut(&opaque) else {
-            return;
-        };
-        if !unacked.awaiting.remove(&src) {
-            return;
-        }
-        let (sent_at, neighbour): (_, NeighbourKey) = (unacked.sent_at, (id, src));
-        let retracted: Vec<Key> = unacked
-            .keys
-            .iter()
-            .filter(|(_, retracted)| *retracted)
-            .map(|(key, _)| *key)
-            .collect();
-        if unacked.awaiting.is_empty() {
-            interface.output.unacked.remove(&opaque);
-        }
-        for key in retracted {
-            let Some(entry) = self.table.get_mut(&key) else {
-                continue;
-            };
-            let Selection::Held {
-                since,
-                until,
-                awaiting,
-            } = &mut entry.selected
-            else {
-                continue;
-            };
-            if sent_at >= *since && awaiting.remove(&neighbour) && awaiting.is_empty() {
-                *until = now;
-                self.reselect(key, now);
-            }
-        }
-    }
-
-    /// Sends again, each to those who did not acknowledge.
-    pub(super) fn resend(&mut self, id: InterfaceId, now: Instant) {
-        let Some(interface) = self.interfaces.get_mut(&id) else {
-            return;
-        };
-        let due = interface
-            .output
-            .unacked
-            .extract_if(.., |_, unacked| unacked.resend_at <= now);
-        let due: Vec<Unacked> = due.map(|(_, unacked)| unacked).collect();
-        let tunnel = interface.config.point_to_point;
-        self.timers.set(Timer::Resend(id), interface.output.next_resend());
-        let at = self.urgent(now);
-        for Unacked {
-            keys,
-            awaiting,
-            copies,
-            ..
-        } in due
-        {
-            if awaiting.is_empty() {
-                self.enqueue_updates(id, None, at, &keys, copies);
-            }
-            for address in awaiting {
-                // Whoever is down gets the whole table when it comes back.
-                let Some(neighbour) = self.neighbour_mut(id, address).filter(|n| n.is_up()) else {
-                    continue;
-                };
-                if copies < MAX_COPIES {
-                    self.enqueue_updates(id, Some(address), at, &keys, copies);
-                } else if tunnel && neighbour.unheard < MAX_GIVE_UPS {
-                    // So much bad luck is rare, and the next periodic update may be far: it gets everything
-                    // anew. Only over tunnels, whose far end is known to acknowledge.
-                    let pause = GIVE_UP * (1 << neighbour.unheard);
-                    neighbour.unheard += 1;
-                    self.enqueue(id, Some(address), now + pause, |queue| {
-                        queue.dump = Some(Dump {
-                            next: Slot::FIRST,
-                            reliable: true,
-                        });
-                    });
-                }
-            }
-        }
-    }
-
-    fn enqueue_updates(
-        &mut self,
-        id: InterfaceId,
-        destination: Option<Ipv6Addr>,
-        at: Instant,
-        keys: &[(Key, bool)],
-        copies: u8,
-    ) {
-        self.enqueue(id, destination, at, |queue| {
-            keys.iter().for_each(|(key, _)| queue.add_update(*key, copies));
-        });
-    }
-}
-
-/// Our address as the next hop of a prefix; none when the link has no address that would do.
-fn next_hop(prefix: &IpNet, config: &InterfaceConfig) -> Option<IpAddr> {
-    match (prefix, config.ipv4) {
-        (IpNet::V4(_), Some(address)) => Some(address.into()),
-        (IpNet::V4(_), None) if !config.v4_via_v6 => None,
-        _ => Some(config.link_local.into()),
-    }
-}
-
-/// Whether a metric moved by a quarter.
-fn is_notable(told: u16, metric: u16) -> bool {
-    let (low, high) = (told.min(metric), told.max(metric));
-    high - low >= 16 && u32::from(high - low) * 4 >= u32::from(low)
-}
-
-/// Fills packets one after the other.
-struct Writer {
-    limit: usize,
-    source: Ipv6Addr,
-    builder: Builder,
-    /// The acknowledgment that the present packet asks for.
-    opaque: Option<u16>,
-    done: Vec<Vec<u8>>,
-}
-
-impl Writer {
-    fn new(limit: usize, source: Ipv6Addr) -> Self {
-        Self {
-            limit,
-            source,
-            builder: Builder::new(limit, source),
-            opaque: None,
-            done: Vec::new(),
-        }
-    }
-
-    fn put(&mut self, write: impl Fn(&mut Builder) -> bool) {
-        if !write(&mut self.builder) {
-            self.next_packet();
-            // A packet has room for at least 214 octets beside eight MACs, more than any single TLV with what it
-            // needs.
-            let _fits = write(&mut self.builder);
-        }
-    }
-
-    /// Writes an update into a packet that asks for an acknowledgment within `ask`, and returns its number.
-    fn update(&mut self, update: &wire::Update, ask: Option<Duration>, output: &mut Output) -> Option<u16> {
-        let Some(within) = ask else {
-            self.put(|builder| builder.update(update));
-            return None;
-        };
-        if self.opaque.is_none() || !self.builder.update(update) {
-            if self.opaque.is_some() || self.builder.room() < ROOM {
-                self.next_packet();
-            }
-            let opaque = output.opaque();
-            self.put(|builder| builder.ack_request(opaque, Centis::promising(within)));
-            self.opaque = Some(opaque);
-            self.put(|builder| builder.update(update));
-        }
-        self.opaque
-    }
-
-    fn next_packet(&mut self) {
-        let full = core::mem::replace(&mut self.builder, Builder::new(self.limit, self.source));
-        self.opaque = None;
-        if !full.is_empty() {
-            self.done.push(full.finish());
-        }
-    }
-
-    fn finish(mut self) -> Vec<Vec<u8>> {
-        self.next_packet();
-        self.done
     }
 }

@@ -16,41 +16,22 @@ use osier_dataplane::{Coalescer, Joins, Segments, VIRTIO_HEADER, VirtioHeader};
 use osier_proto::{
     Instant, Snapshot,
     fib::Hop,
-    packet::{UdpHeader, checksum, udp_packet},
     snapshot::TunnelHandle,
     tunnel::{Opened, SessionFactory as _, TunnelId, wireguard::WireGuardFactory},
 };
+use osier_test_support::{
+    CountingAllocator, allocations,
+    packets::{self, Flow, Segment},
+};
 use proptest::prelude::*;
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
     io::{self, IoSlice},
     net::Ipv6Addr,
     sync::{Arc, Mutex},
 };
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: everything is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|n| n.set(n.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// What a device has for us, and what it got. Does not allocate itself once it is set up.
 #[derive(Debug, Default)]
@@ -254,31 +235,18 @@ fn run([from, to]: &mut [Node; 2], packets: u64) {
     }
 }
 
-fn segment(sequence: u32, flags: u8, length: usize) -> Vec<u8> {
-    let mut segment = vec![0x13, 0x88, 0, 80];
-    segment.extend(sequence.to_be_bytes());
-    segment.extend([0, 0, 0, 7, 0x50, flags, 1, 0, 0, 0, 0, 0]);
-    segment.extend((0..length as u32).map(|i| (sequence.wrapping_add(i) % 251) as u8));
-    let sum = checksum(address(1), address(2), 6, &segment);
-    segment[16..18].copy_from_slice(&sum.to_be_bytes());
-    let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend((segment.len() as u16).to_be_bytes());
-    packet.extend([6, 64]);
-    packet.extend(address(1).octets());
-    packet.extend(address(2).octets());
-    packet.extend(segment);
-    packet
+fn segment(sequence: u32, length: usize) -> Vec<u8> {
+    let segment = Segment {
+        sequence,
+        payload: length,
+        options: Vec::new(),
+        ..Segment::new(Flow::new(0))
+    };
+    segment.build()
 }
 
 fn datagram(length: usize, fill: u8) -> Vec<u8> {
-    let header = UdpHeader {
-        source: address(1),
-        destination: address(2),
-        hop_limit: 64,
-        source_port: 5000,
-        destination_port: 53,
-    };
-    udp_packet(&header, &vec![fill; length]).unwrap()
+    packets::datagram(Flow::new(0), length, fill)
 }
 
 /// What a device with offload makes of these packets.
@@ -326,7 +294,7 @@ fn by_protocol(mut packets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 fn stream(lengths: &[usize]) -> Vec<Vec<u8>> {
     let mut sequence = u32::MAX - 5000;
     let packets = lengths.iter().map(|length| {
-        let packet = segment(sequence, 0x10, *length);
+        let packet = segment(sequence, *length);
         sequence = sequence.wrapping_add(*length as u32);
         packet
     });
@@ -400,11 +368,11 @@ fn nothing_is_allocated_per_packet() {
         let mut measured = 0;
         for round in 0..20 {
             nodes[0].tun.ends.lock().unwrap().next = 0;
-            let before = ALLOCATIONS.with(Cell::get);
+            let before = allocations();
             run(&mut nodes, 49);
             // The first round has reports for control.
             if round > 0 {
-                measured += ALLOCATIONS.with(Cell::get) - before;
+                measured += allocations() - before;
             }
         }
         assert_eq!(measured, 0, "{offloads:?}");

@@ -5,7 +5,7 @@
 //!
 //! [`handshake`] dials an endpoint of a member or answers somebody's handshake; [`greeting`] exchanges
 //! certificates inside the new session (link protocol: Hello, Accept); once both ends have accepted,
-//! [`routing`] runs Babel over it, [`membership`] compares what both know of other members, and [`liveness`]
+//! [`routing`] runs Babel over it, [`gossip`] compares what both know of other members, and [`liveness`]
 //! watches whether the peer still answers, [`distance`] how far it is. [`neighbours`] decides how many tunnels there are and with whom.
 //!
 //! What goes through others travels in end-to-end [`sessions`], whose messages they carry unopened, in relay frames
@@ -18,6 +18,7 @@
 
 mod api;
 mod distance;
+mod gossip;
 mod greeting;
 mod handshake;
 mod link;
@@ -33,6 +34,7 @@ mod stop;
 mod timers;
 mod tunnel;
 mod tunnels;
+mod upkeep;
 mod views;
 
 pub use api::*;
@@ -112,7 +114,7 @@ pub struct Node {
 
     probes: probes::Probes,
     stop: stop::Stop,
-    upkeep: membership::Upkeep,
+    upkeep: upkeep::Upkeep,
     counters: Counters,
     timers: Timers,
     scratch: Box<[u8]>,
@@ -196,7 +198,7 @@ impl Node {
             snapshot_changed: true,
             probes: probes::Probes::default(),
             stop: stop::Stop::default(),
-            upkeep: membership::Upkeep::default(),
+            upkeep: upkeep::Upkeep::default(),
             counters: Counters::default(),
             timers: Timers::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),

@@ -7,6 +7,7 @@ use crate::{
     prober::End,
 };
 use anyhow::{Context, Result};
+use osier_proto::relay;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -15,8 +16,8 @@ use std::{
 /// IPv4 and UDP headers, and what WireGuard adds; a ping of the prober's with its IPv6 header.
 const OUTSIDE: usize = 28;
 const SEALED_PING: usize = 104 + 32;
-/// The same in an end-to-end session, whose messages travel in relay frames with a header of 40 octets.
-const FRAMED_PING: usize = SEALED_PING + 40;
+/// The same in an end-to-end session, whose messages travel in relay frames.
+const FRAMED_PING: usize = SEALED_PING + relay::HEADER;
 /// Pings that leave in one segmented write are one packet of this many to the counters.
 const MOST_AT_ONCE: usize = 64;
 

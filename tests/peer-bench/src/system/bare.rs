@@ -1,6 +1,6 @@
 //! No private network at all: the ceiling that the wire sets.
 
-use super::{BARE, Network, System, numbered};
+use super::{BARE, Network, System, all_numbered, numbered};
 use crate::{
     install::{Programs, Source},
     topology::{Topology, neighbours},
@@ -62,9 +62,7 @@ impl Network for Wires<'_> {
     }
 
     fn addresses(&self) -> Vec<Ipv6Addr> {
-        (0..self.topology.hosts.len())
-            .map(|n| numbered(NETWORK, n))
-            .collect()
+        all_numbered(NETWORK, self.topology)
     }
 
     fn processes(&self, _: usize) -> Vec<u32> {

@@ -1,9 +1,8 @@
 //! A network that is one program on each host, told everything by its arguments.
 
-use super::Network;
+use super::{Network, Processes};
 use crate::topology::Topology;
 use anyhow::Result;
-use osier_lab::Process;
 use std::{ffi::OsString, net::Ipv6Addr, path::PathBuf};
 
 pub(super) struct Daemons<'a> {
@@ -11,7 +10,7 @@ pub(super) struct Daemons<'a> {
     name: &'static str,
     program: PathBuf,
     nodes: Vec<Node>,
-    processes: Vec<Process>,
+    processes: Processes,
 }
 
 pub(super) struct Node {
@@ -32,17 +31,17 @@ impl<'a> Daemons<'a> {
             name,
             program: program.into(),
             nodes,
-            processes: Vec::new(),
+            processes: Processes::default(),
         }
     }
 }
 
 impl Network for Daemons<'_> {
     fn up(&mut self) -> Result<()> {
-        for (host, node) in self.topology.hosts.iter().zip(&self.nodes) {
+        for (number, (host, node)) in self.topology.hosts.iter().zip(&self.nodes).enumerate() {
             let mut command = host.netns.command(&self.program);
             command.args(&node.arguments);
-            self.processes.push(host.netns.spawn(self.name, command)?);
+            self.processes.start(number, &host.netns, self.name, command)?;
         }
         Ok(())
     }
@@ -52,6 +51,6 @@ impl Network for Daemons<'_> {
     }
 
     fn processes(&self, node: usize) -> Vec<u32> {
-        self.processes.get(node).map(Process::id).into_iter().collect()
+        self.processes.of(node)
     }
 }

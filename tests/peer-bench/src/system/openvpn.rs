@@ -1,12 +1,11 @@
 //! OpenVPN between linked nodes with babeld on top: the way re6st works. babeld finds the ways, kernels forward.
 
-use super::{Network, System, directory, numbered, wait_for_device, write_secret};
+use super::{Network, Processes, System, all_numbered, directory, numbered, wait_for_device, write_secret};
 use crate::{
     install::{Programs, Source},
     topology::{Topology, neighbours},
 };
 use anyhow::Result;
-use osier_lab::Process;
 use rcgen::{CertificateParams, KeyPair};
 use ring::digest;
 use std::{
@@ -62,7 +61,7 @@ impl System for OpenVpn {
             openvpn: programs.path("openvpn")?.to_owned(),
             babeld: programs.path("babeld")?.to_owned(),
             tunnels,
-            processes: Vec::new(),
+            processes: Processes::default(),
         }))
     }
 }
@@ -114,7 +113,7 @@ struct Mesh<'a> {
     babeld: PathBuf,
     /// Node, other end, configuration.
     tunnels: Vec<(usize, usize, PathBuf)>,
-    processes: Vec<(usize, Process)>,
+    processes: Processes,
 }
 
 impl Network for Mesh<'_> {
@@ -123,9 +122,9 @@ impl Network for Mesh<'_> {
             let netns = &self.topology.hosts[*node].netns;
             let mut command = netns.command(&self.openvpn);
             command.arg("--config").arg(file);
-            self.processes.push((*node, netns.spawn("openvpn", command)?));
+            self.processes.start(*node, netns, "openvpn", command)?;
         }
-        for ((node, other, _), (_, process)) in self.tunnels.iter().zip(&self.processes) {
+        for ((node, other, _), process) in self.tunnels.iter().zip(self.processes.iter()) {
             let (netns, device) = (&self.topology.hosts[*node].netns, format!("to{other}"));
             wait_for_device(netns, &device, process)?;
             netns.run(&format!("ip link set dev {device} up"))?;
@@ -147,19 +146,16 @@ impl Network for Mesh<'_> {
             }
             let devices = self.tunnels.iter().filter(|(of, ..)| *of == node);
             command.args(devices.map(|(_, other, _)| format!("to{other}")));
-            self.processes.push((node, netns.spawn("babeld", command)?));
+            self.processes.start(node, netns, "babeld", command)?;
         }
         Ok(())
     }
 
     fn addresses(&self) -> Vec<Ipv6Addr> {
-        (0..self.topology.hosts.len())
-            .map(|n| numbered(NETWORK, n))
-            .collect()
+        all_numbered(NETWORK, self.topology)
     }
 
     fn processes(&self, node: usize) -> Vec<u32> {
-        let own = self.processes.iter().filter(|(of, _)| *of == node);
-        own.map(|(_, process)| process.id()).collect()
+        self.processes.of(node)
     }
 }

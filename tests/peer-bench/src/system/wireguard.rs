@@ -1,13 +1,13 @@
 //! WireGuard in userspace: wireguard-go, BoringTun and GotaTun, all set up through the same socket.
 //! Where packets need a relay, its kernel forwards them from one tunnel into the other.
 
-use super::{Network, PATIENCE, System, numbered, wait_for_device};
+use super::{Network, PATIENCE, Processes, System, all_numbered, numbered, wait_for_device};
 use crate::{
     install::{GoModule, Programs, Source},
     topology::{Topology, all_pairs, neighbours},
 };
 use anyhow::{Context, Result, ensure};
-use osier_lab::{Process, wait_until};
+use osier_lab::wait_until;
 use std::{
     fmt::Write as _,
     io::{Read, Write},
@@ -99,7 +99,7 @@ impl System for WireGuard {
             keys: keys.collect::<Result<_>>()?,
             devices: topology.hosts.iter().map(|_| format!("wg{}", number())).collect(),
             links,
-            processes: Vec::new(),
+            processes: Processes::default(),
         }))
     }
 }
@@ -111,7 +111,7 @@ struct Tunnels<'a> {
     keys: Vec<StaticSecret>,
     devices: Vec<String>,
     links: Vec<(usize, usize)>,
-    processes: Vec<Process>,
+    processes: Processes,
 }
 
 impl Tunnels<'_> {
@@ -134,14 +134,15 @@ impl Tunnels<'_> {
 
 impl Network for Tunnels<'_> {
     fn up(&mut self) -> Result<()> {
-        for (host, device) in self.topology.hosts.iter().zip(&self.devices) {
+        for (node, (host, device)) in self.topology.hosts.iter().zip(&self.devices).enumerate() {
             let mut command = host.netns.command(&self.program);
             command.args(self.arguments).arg(device);
-            self.processes.push(host.netns.spawn("wireguard", command)?);
+            self.processes.start(node, &host.netns, "wireguard", command)?;
         }
         let next = self.topology.next_hops(&self.links);
-        for (node, host) in self.topology.hosts.iter().enumerate() {
-            let (device, process) = (&self.devices[node], &self.processes[node]);
+        let hosts = self.topology.hosts.iter().zip(self.processes.iter());
+        for (node, (host, process)) in hosts.enumerate() {
+            let device = &self.devices[node];
             wait_for_device(&host.netns, device, process)?;
             set_up(device, &self.settings(node, &next[node]))
                 .with_context(|| format!("{} said: {}", process.name(), process.log()))?;
@@ -154,13 +155,11 @@ impl Network for Tunnels<'_> {
     }
 
     fn addresses(&self) -> Vec<Ipv6Addr> {
-        (0..self.topology.hosts.len())
-            .map(|n| numbered(NETWORK, n))
-            .collect()
+        all_numbered(NETWORK, self.topology)
     }
 
     fn processes(&self, node: usize) -> Vec<u32> {
-        self.processes.get(node).map(Process::id).into_iter().collect()
+        self.processes.of(node)
     }
 }
 

@@ -1,16 +1,9 @@
-//! Builds TCP and UDP packets, with the checksum computed the plain way.
-
-#![allow(
-    dead_code,
-    unreachable_pub,
-    missing_debug_implementations,
-    clippy::unwrap_used,
-    reason = "test code, shared by binaries that each use a part"
-)]
+//! TCP and UDP packets over IPv6 as a device gives them to us, with right checksums.
 
 use core::net::Ipv6Addr;
 use osier_proto::packet::checksum;
 
+/// Where packets go; the ports of source and destination.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
     pub source: Ipv6Addr,
@@ -19,6 +12,7 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// From `fd00:0:0:1::1` to `fd00:0:0:2::1`, each number with a port of its own.
     pub fn new(number: u8) -> Self {
         Self {
             source: Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, 1),
@@ -28,6 +22,7 @@ impl Flow {
     }
 }
 
+/// A TCP segment and what of its IPv6 header matters.
 #[derive(Clone, Debug)]
 pub struct Segment {
     pub flow: Flow,
@@ -40,10 +35,12 @@ pub struct Segment {
     pub window: u16,
     pub urgent: u16,
     pub options: Vec<u8>,
+    /// Octets of payload that [`Segment::build`] makes up; they depend on the sequence number only.
     pub payload: usize,
 }
 
 impl Segment {
+    /// An ACK with a time stamp and without payload.
     pub fn new(flow: Flow) -> Self {
         Self {
             flow,
@@ -62,6 +59,15 @@ impl Segment {
     }
 
     pub fn build(&self) -> Vec<u8> {
+        let octets = 0..self.payload as u32;
+        let payload: Vec<u8> = octets
+            .map(|i| (self.sequence.wrapping_add(i) % 251) as u8)
+            .collect();
+        self.carrying(&payload)
+    }
+
+    /// The same with a payload of one's own.
+    pub fn carrying(&self, payload: &[u8]) -> Vec<u8> {
         let mut segment = Vec::new();
         for port in self.flow.ports {
             segment.extend(port.to_be_bytes());
@@ -74,8 +80,7 @@ impl Segment {
         segment.extend([0, 0]);
         segment.extend(self.urgent.to_be_bytes());
         segment.extend(&self.options);
-        let first = self.sequence;
-        segment.extend((0..self.payload as u32).map(|i| (first.wrapping_add(i) % 251) as u8));
+        segment.extend(payload);
         let sum = checksum(self.flow.source, self.flow.destination, 6, &segment);
         segment[16..18].copy_from_slice(&sum.to_be_bytes());
         let mut packet = ipv6(self.flow, 6, self.hop_limit, &segment);
@@ -84,14 +89,20 @@ impl Segment {
     }
 }
 
+/// A UDP datagram of so many octets, counted upwards from `fill`.
 pub fn datagram(flow: Flow, length: usize, fill: u8) -> Vec<u8> {
+    let payload: Vec<u8> = (0..length).map(|i| fill.wrapping_add(i as u8)).collect();
+    udp(flow, &payload)
+}
+
+pub fn udp(flow: Flow, payload: &[u8]) -> Vec<u8> {
     let mut segment = Vec::new();
     for port in flow.ports {
         segment.extend(port.to_be_bytes());
     }
-    segment.extend((8 + length as u16).to_be_bytes());
+    segment.extend((8 + payload.len() as u16).to_be_bytes());
     segment.extend([0, 0]);
-    segment.extend((0..length).map(|i| fill.wrapping_add(i as u8)));
+    segment.extend(payload);
     let sum = match checksum(flow.source, flow.destination, 17, &segment) {
         0 => 0xffff,
         sum => sum,
@@ -111,7 +122,11 @@ pub fn ipv6(flow: Flow, next_header: u8, hop_limit: u8, payload: &[u8]) -> Vec<u
 }
 
 fn addresses(packet: &[u8]) -> (Ipv6Addr, Ipv6Addr) {
-    let address = |at: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&packet[at..at + 16]).unwrap());
+    let address = |at: usize| {
+        let mut octets = [0; 16];
+        octets.copy_from_slice(&packet[at..at + 16]);
+        Ipv6Addr::from(octets)
+    };
     (address(8), address(24))
 }
 
