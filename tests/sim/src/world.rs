@@ -171,7 +171,7 @@ impl World {
             breakdown: Breakdown::default(),
             out: vec![0; 65_535],
             engine: if options.encrypted {
-                Engine::WireGuard
+                Engine::WireGuard { aes: true }
             } else {
                 Engine::Plain
             },
