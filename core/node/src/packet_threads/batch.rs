@@ -114,6 +114,12 @@ impl Batch {
         }
     }
 
+    /// The device's queues that have been written to since the last time, as bits.
+    #[cfg(unix)]
+    pub(super) fn take_written(&mut self) -> u32 {
+        self.delivery.take_written()
+    }
+
     /// Writes everything that has been collected. `received`: where datagrams relayed in place lie.
     pub(super) fn flush(&mut self, shared: &Shared, received: &[u8], now: Instant) {
         if !self.trains.is_empty() {

@@ -3,11 +3,15 @@
 use super::Shared;
 use crate::tun::SuperPackets;
 use osier_dataplane::{Coalescer, Joins, MAX_PACKETS, Segments, SuperPacket, VIRTIO_HEADER, VirtioHeader};
+use osier_proto::packet::UDP;
 use std::{
     io::{self, IoSlice},
     ops::Range,
     sync::atomic::{AtomicBool, Ordering},
 };
+
+/// Next header of TCP (RFC 9293).
+const TCP: u8 = 6;
 
 /// Which super-packets the device takes; what it has refused once stays refused.
 #[derive(Debug, Default)]
@@ -47,12 +51,15 @@ impl Takes {
 #[derive(Debug)]
 pub(super) struct Delivery {
     coalescer: Coalescer,
+    /// Queues written to, as bits.
+    written: u32,
 }
 
 impl Delivery {
     pub(super) fn new(shared: &Shared) -> Self {
         Self {
             coalescer: Coalescer::new(shared.takes.joins()),
+            written: 0,
         }
     }
 
@@ -66,21 +73,31 @@ impl Delivery {
         self.coalescer.is_full()
     }
 
+    #[cfg(unix)]
+    pub(super) fn take_written(&mut self) -> u32 {
+        std::mem::take(&mut self.written)
+    }
+
     /// Writes everything.
     pub(super) fn flush(&mut self, buffer: &mut [u8], shared: &Shared) {
         if self.coalescer.is_empty() {
             return;
         }
         let device = shared.tun.super_packets();
+        let queues = device.map_or(1, SuperPackets::queues);
+        let written = &mut self.written;
         self.coalescer.drain(buffer, |buffer, packet| {
+            let first = packet.pieces().next().unwrap_or_default();
+            let queue = queue_of(&buffer[first], queues);
+            *written |= 1 << queue;
             let lost = match device {
                 None => write_plain(shared, buffer, &packet),
-                Some(device) => write(device, buffer, &packet).or_else(|error| {
+                Some(device) => write(device, queue, buffer, &packet).or_else(|error| {
                     if packet.packets == 1 || error.kind() != io::ErrorKind::InvalidInput {
                         return Err(packet.packets);
                     }
                     shared.takes.refuse(packet.virtio.is_udp());
-                    write_apart(device, buffer, &packet)
+                    write_apart(device, queue, buffer, &packet)
                 }),
             };
             if let Err(packets) = lost {
@@ -100,13 +117,13 @@ fn write_plain(shared: &Shared, buffer: &[u8], packet: &SuperPacket<'_>) -> Resu
     if lost == 0 { Ok(()) } else { Err(lost) }
 }
 
-fn write(device: &dyn SuperPackets, buffer: &[u8], packet: &SuperPacket<'_>) -> io::Result<()> {
+fn write(device: &dyn SuperPackets, queue: usize, buffer: &[u8], packet: &SuperPacket<'_>) -> io::Result<()> {
     let header = packet.virtio.encode();
     let header = IoSlice::new(&header);
     if packet.packets == 1 {
         let mut pieces = packet.pieces();
         let piece = pieces.next().unwrap_or_default();
-        return device.send(&[header, IoSlice::new(&buffer[piece])]);
+        return device.send(queue, &[header, IoSlice::new(&buffer[piece])]);
     }
     let mut pieces = [header; 1 + MAX_PACKETS];
     let mut count = 1;
@@ -114,11 +131,35 @@ fn write(device: &dyn SuperPackets, buffer: &[u8], packet: &SuperPacket<'_>) -> 
         *slot = IoSlice::new(&buffer[piece]);
         count += 1;
     }
-    device.send(&pieces[..count])
+    device.send(queue, &pieces[..count])
+}
+
+/// The queue for a packet: a flow's packets all have the same, and so have, by the kernel's doing, those of its other
+/// direction. The first is kept from the flows that can be heavy: a ping waits for none of them.
+fn queue_of(packet: &[u8], queues: usize) -> usize {
+    const NEXT_HEADER: usize = 6;
+    const ADDRESSES_AND_PORTS: Range<usize> = 8..44;
+    let is_heavy = matches!(packet.get(NEXT_HEADER).copied(), Some(TCP | UDP));
+    let flow = packet.get(ADDRESSES_AND_PORTS).filter(|_| is_heavy && queues > 1);
+    flow.map_or(0, |flow| {
+        let words = flow
+            .chunks_exact(4)
+            .map(|word| word.iter().fold(0, |all, b| all << 8 | u64::from(*b)));
+        // Fibonacci hashing: the upper bits of the product depend on all of them.
+        let hash = words.fold(0, |hash: u64, word| {
+            (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        1 + (hash >> 40) as usize % (queues - 1)
+    })
 }
 
 /// Takes a super-packet apart again. Happens once for each kind, so it may allocate.
-fn write_apart(device: &dyn SuperPackets, buffer: &[u8], packet: &SuperPacket<'_>) -> Result<(), usize> {
+fn write_apart(
+    device: &dyn SuperPackets,
+    queue: usize,
+    buffer: &[u8],
+    packet: &SuperPacket<'_>,
+) -> Result<(), usize> {
     let mut whole = Vec::with_capacity(packet.octets);
     for piece in packet.pieces() {
         whole.extend_from_slice(&buffer[piece]);
@@ -127,8 +168,32 @@ fn write_apart(device: &dyn SuperPackets, buffer: &[u8], packet: &SuperPacket<'_
     let header: [u8; VIRTIO_HEADER] = VirtioHeader::PLAIN.encode();
     let mut lost = 0;
     while let Some(segment) = segments.next_segment() {
-        let written = device.send(&[IoSlice::new(&header), IoSlice::new(segment)]);
+        let written = device.send(queue, &[IoSlice::new(&header), IoSlice::new(segment)]);
         lost += usize::from(written.is_err());
     }
     if lost == 0 { Ok(()) } else { Err(lost) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn packet(next_header: u8, port: u16) -> Vec<u8> {
+        let mut packet = vec![0x60; 60];
+        packet[6] = next_header;
+        packet[40..42].copy_from_slice(&port.to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn flows_keep_their_queue_and_leave_the_first_to_others() {
+        let queues: BTreeSet<_> = (0..200).map(|port| queue_of(&packet(TCP, port), 8)).collect();
+        assert_eq!(queues, (1..8).collect());
+        assert_eq!(queue_of(&packet(UDP, 7), 8), queue_of(&packet(UDP, 7), 8));
+        assert_eq!(queue_of(&packet(58, 7), 8), 0);
+        assert_eq!(queue_of(&packet(TCP, 7), 1), 0);
+        assert_eq!(queue_of(&packet(TCP, 7)[..43], 8), 0, "cut short");
+        assert_eq!(queue_of(&[], 8), 0);
+    }
 }

@@ -7,8 +7,9 @@ use osier_dataplane::{Segments, VirtioHeader};
 use quinn_udp::RecvMeta;
 use std::io::{self, IoSliceMut};
 
-/// Packets handled between two looks at the snapshot and the clock; a super-packet is handled whole.
-const BATCH: usize = 256;
+/// Packets taken from one queue before others have their turn; a super-packet is handled whole. It is also what a train
+/// holds, and how many lie between two looks at the snapshot and the clock.
+const BATCH: usize = 64;
 /// Receive buffers, each of which holds one datagram or several coalesced by the kernel (GRO); as many as quinn-udp
 /// fills at once. Pages that were never used take no memory.
 const BUFFERS: usize = 32;
@@ -53,7 +54,7 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn turn(&mut self, shared: &Shared) -> Turn {
+    pub(super) fn turn(&mut self, shared: &Shared, queue: usize) -> Turn {
         let device = shared.tun.super_packets();
         let snapshot = shared.snapshot.load();
         let now = shared.clock.now();
@@ -61,7 +62,7 @@ impl Outgoing {
         let mut ended = Turn::More;
         while handled < BATCH {
             let received = match device {
-                Some(device) => device.receive(&mut self.buffer),
+                Some(device) => device.receive(queue, &mut self.buffer),
                 None => {
                     let received = shared.tun.receive(&mut self.buffer);
                     received.map(|length| (VirtioHeader::PLAIN, length))
@@ -155,19 +156,37 @@ impl Incoming {
 }
 
 /// Both directions in one thread: what one writes to the device often makes the kernel send at once, acknowledgements
-/// above all, and then nobody has to be woken for it.
+/// above all, and then nobody has to be woken for it. The device's queues take turns, so that a ping does not wait
+/// behind all that a stream has ready.
 #[cfg(unix)]
 pub(super) fn both_ways(shared: &Shared, stop: &Wake) {
-    use crate::system::wait_for_either;
+    use crate::{system::wait_for_any, tun::MAX_QUEUES};
     let (mut outgoing, mut incoming) = (Outgoing::new(shared), Incoming::new(shared));
-    let (mut tun, mut udp) = (Some(shared.tun.readable()), Some(shared.udp.readable()));
-    while let Some((tun_ready, udp_ready)) = wait_for_either(tun, udp, stop) {
-        if udp_ready && incoming.turn(shared) == Turn::Lost {
-            udp = None;
+    let device = shared.tun.super_packets();
+    let mut sources = [None; 1 + MAX_QUEUES];
+    let (udp, tun) = (0, 1);
+    sources[udp] = Some(shared.udp.readable());
+    match device {
+        Some(device) => {
+            let queues = device.queues().min(MAX_QUEUES);
+            (0..queues).for_each(|queue| sources[tun + queue] = Some(device.readable(queue)));
         }
-        // Without asking whether something is there when it well may be.
-        if (tun_ready || (udp_ready && tun.is_some())) && outgoing.turn(shared) == Turn::Lost {
-            tun = None;
+        None => sources[tun] = Some(shared.tun.readable()),
+    }
+    while let Some(ready) = wait_for_any(&sources, stop) {
+        let mut written = 0;
+        if ready[udp] {
+            match incoming.turn(shared) {
+                Turn::Lost => sources[udp] = None,
+                Turn::Emptied | Turn::More => written = incoming.batch.take_written(),
+            }
+        }
+        for queue in 0..MAX_QUEUES {
+            // Without asking whether something is there when it well may be.
+            let likely = ready[tun + queue] || written & 1 << queue != 0;
+            if likely && sources[tun + queue].is_some() && outgoing.turn(shared, queue) == Turn::Lost {
+                sources[tun..].fill(None);
+            }
         }
     }
 }
@@ -177,7 +196,7 @@ pub(super) fn tun_to_udp(shared: &Shared, stop: &Wake) {
     let mut outgoing = Outgoing::new(shared);
     let mut turn = Turn::More;
     while turn != Turn::Lost && crate::system::wait(shared.tun.readable(), stop, turn == Turn::Emptied) {
-        turn = outgoing.turn(shared);
+        turn = outgoing.turn(shared, 0);
     }
 }
 

@@ -72,7 +72,7 @@ impl FakeTun {
 
 impl TunQueue for FakeTun {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        SuperPackets::receive(self, buffer).map(|(header, length)| {
+        SuperPackets::receive(self, 0, buffer).map(|(header, length)| {
             assert_eq!(header, VirtioHeader::PLAIN);
             length
         })
@@ -80,7 +80,7 @@ impl TunQueue for FakeTun {
 
     fn send(&self, packet: &[u8]) -> io::Result<()> {
         let header = VirtioHeader::PLAIN.encode();
-        SuperPackets::send(self, &[IoSlice::new(&header), IoSlice::new(packet)])
+        SuperPackets::send(self, 0, &[IoSlice::new(&header), IoSlice::new(packet)])
     }
 
     fn readable(&self) -> Readable<'_> {
@@ -97,7 +97,11 @@ impl TunQueue for FakeTun {
 }
 
 impl SuperPackets for FakeTun {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<(VirtioHeader, usize)> {
+    fn readable(&self, _queue: usize) -> Readable<'_> {
+        self.silent.readable()
+    }
+
+    fn receive(&self, _queue: usize, buffer: &mut [u8]) -> io::Result<(VirtioHeader, usize)> {
         let mut ends = self.ends.lock().unwrap();
         let next = ends.next;
         let Some((header, packet)) = ends.input.get(next) else {
@@ -109,7 +113,7 @@ impl SuperPackets for FakeTun {
         Ok((header, length))
     }
 
-    fn send(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+    fn send(&self, _queue: usize, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         let mut header = [0; VIRTIO_HEADER];
         header.copy_from_slice(&pieces[0]);
         if self.refuses && VirtioHeader::decode(header) != VirtioHeader::PLAIN {
@@ -224,7 +228,7 @@ fn run([from, to]: &mut [Node; 2], packets: u64) {
         snapshot.tunnels[&TunnelId(1)].received().own.packets
     };
     let before = received(to);
-    while from.outgoing.turn(&from.shared) != Turn::Emptied {
+    while from.outgoing.turn(&from.shared, 0) != Turn::Emptied {
         // The socket's buffer is not endless.
         while received(to) < before + packets && to.incoming.turn(&to.shared) == Turn::More {}
     }

@@ -2,7 +2,7 @@
 //! the rest of the crate sees only these. (The TUN device and the control API's listener have back ends of their
 //! own, in [`crate::tun`] and [`crate::control`].)
 //!
-//! - [`Readable`], [`Wake`], `wait` (on Unix `wait_for_either`): how a packet thread sleeps until its device or socket has
+//! - [`Readable`], [`Wake`], `wait` (on Unix `wait_for_any`): how a packet thread sleeps until its device or socket has
 //!   something or the node stops;
 //! - `SocketWatch`, `allow_fragments`, `wait_writable`, `send_segments`: what a packet thread needs of a UDP socket
 //!   beyond std;
@@ -27,7 +27,7 @@ pub(crate) use native::access;
 #[cfg(not(unix))]
 pub(crate) use native::wake::wait;
 #[cfg(unix)]
-pub(crate) use native::wake::wait_for_either;
+pub(crate) use native::wake::wait_for_any;
 pub use native::{
     access::{Group, is_privileged},
     signals::{Reload, Stop},
@@ -41,10 +41,10 @@ pub(crate) use native::{
     },
 };
 
-/// For tests: on Unix a packet thread waits for two sources, of which one may be gone.
+/// For tests: on Unix a packet thread waits for several sources, of which some may be gone.
 #[cfg(all(test, unix))]
 pub(crate) fn wait(source: Readable<'_>, stop: &Wake, _emptied: bool) -> bool {
-    wait_for_either(Some(source), None, stop).is_some()
+    wait_for_any(&[Some(source), None], stop).is_some()
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use std::{
 /// The device's MTU in octets: the least that IPv6 demands, so it passes on every path.
 pub const MTU: u16 = 1280;
 
+/// Most queues of a device with offload.
+pub const MAX_QUEUES: usize = 8;
+
 /// The name of the device unless told otherwise; the kernel puts the first free number.
 pub const DEFAULT_NAME: &str = "osier%d";
 
@@ -48,14 +51,23 @@ pub trait TunQueue: Send + Sync + std::fmt::Debug {
 
 /// A device with offload: many packets of one flow go through the kernel and come to us as one.
 pub trait SuperPackets {
+    /// Queues that packets for us wait in, 1 ..= [`MAX_QUEUES`]; the calls below take a smaller number. Each is first in,
+    /// first out. A flow comes from the queue by which its other direction was last written.
+    fn queues(&self) -> usize {
+        1
+    }
+
+    /// As [`TunQueue::readable`], for one queue.
+    fn readable(&self, queue: usize) -> Readable<'_>;
+
     /// Reads one packet or super-packet without waiting; errors as for [`TunQueue::receive`].
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<(VirtioHeader, usize)>;
+    fn receive(&self, queue: usize, buffer: &mut [u8]) -> io::Result<(VirtioHeader, usize)>;
 
     /// Writes one without waiting: the pieces one after the other, the first of which is an encoded [`VirtioHeader`].
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] for a super-packet: the system takes none of its kind.
-    fn send(&self, pieces: &[IoSlice<'_>]) -> io::Result<()>;
+    fn send(&self, queue: usize, pieces: &[IoSlice<'_>]) -> io::Result<()>;
 
     /// Which super-packets may be written, until one is refused.
     fn takes(&self) -> Joins;

@@ -61,28 +61,27 @@ impl Wake {
     }
 }
 
-/// Sleeps until one of the sources, or both, have something to read, and says which; `None` when it is time to stop.
-/// A source that is `None` never has anything.
-pub(crate) fn wait_for_either(
-    first: Option<Readable<'_>>,
-    second: Option<Readable<'_>>,
+/// Most sources that can be waited for at once.
+const MAX_SOURCES: usize = 15;
+
+/// Sleeps until some of the sources, at most [`MAX_SOURCES`], have something to read, and says which; `None` when it is
+/// time to stop. A source that is `None` never has anything.
+pub(crate) fn wait_for_any<const N: usize>(
+    sources: &[Option<Readable<'_>>; N],
     stop: &Wake,
-) -> Option<(bool, bool)> {
+) -> Option<[bool; N]> {
+    const { assert!(N <= MAX_SOURCES) };
     // In place of a source that is gone, the stop: it ends the loop before anybody asks.
-    let or_stop =
-        |source: Option<_>| PollFd::from_borrowed_fd(source.unwrap_or(stop.readable()), PollFlags::IN);
-    let mut fds = [
-        PollFd::from_borrowed_fd(stop.readable(), PollFlags::IN),
-        or_stop(first),
-        or_stop(second),
-    ];
-    match rustix::event::poll(&mut fds, None) {
-        Ok(_) => fds[0]
-            .revents()
-            .is_empty()
-            .then(|| (!fds[1].revents().is_empty(), !fds[2].revents().is_empty())),
+    let source = |n: usize| sources.get(n).copied().flatten().unwrap_or(stop.readable());
+    let mut fds: [_; MAX_SOURCES + 1] =
+        std::array::from_fn(|n| PollFd::from_borrowed_fd(source(n), PollFlags::IN));
+    // The last of them is the stop.
+    let fds = &mut fds[..=N];
+    match rustix::event::poll(fds, None) {
+        Ok(_) if !fds[N].revents().is_empty() => None,
+        Ok(_) => Some(std::array::from_fn(|n| !fds[n].revents().is_empty())),
         // A signal: look again.
-        Err(Errno::INTR) => Some((false, false)),
+        Err(Errno::INTR) => Some([false; N]),
         Err(error) => {
             tracing::error!(%error, "poll failed");
             None

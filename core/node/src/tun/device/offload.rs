@@ -1,6 +1,9 @@
 //! Super-packets to and from Linux's TUN device (IFF_VNET_HDR, TUNSETOFFLOAD).
 
-use crate::tun::SuperPackets;
+use crate::{
+    system::Readable,
+    tun::{MAX_QUEUES, SuperPackets},
+};
 use osier_dataplane::{Joins, VIRTIO_HEADER, VirtioHeader};
 use rustix::io::{IoSlice, IoSliceMut, readv, writev};
 use std::{
@@ -26,7 +29,7 @@ pub(super) fn open<D>(wanted: bool, build: impl Fn(bool) -> io::Result<D>) -> io
 /// what fits one train (65,507 octets of UDP), and the kernel's reserve for headers. A larger one would leave a small
 /// rest, which costs as many system calls and wake-ups on the way as a whole train.
 const SUPER_PACKET: u32 = 49 * (crate::tun::MTU as u32 - 60) + 600;
-/// Packets and super-packets that may wait for us: enough for a burst, and little delay. Linux's 500 are up to 30 MB.
+/// Packets and super-packets that may wait for us in each queue: enough for a burst, and little delay. Linux's 500 are up to 30 MB.
 const QUEUE: u32 = 128;
 
 /// A device that cannot be told works all the same.
@@ -48,26 +51,57 @@ pub(super) async fn limit_sizes(index: u32) {
 
 /// A device whose packets come and go behind a [`VirtioHeader`].
 pub(super) struct WithHeaders {
-    pub(super) device: SyncDevice,
+    /// At least one.
+    queues: Vec<SyncDevice>,
 }
 
 impl WithHeaders {
-    fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor belongs to `self.device`, which lives at least as long as the borrow.
-        unsafe { BorrowedFd::borrow_raw(self.device.as_raw_fd()) }
+    /// With further queues, as many as the kernel grants.
+    pub(super) fn new(first: SyncDevice) -> Self {
+        let mut queues = vec![first];
+        while queues.len() < MAX_QUEUES {
+            match queues[0].try_clone() {
+                Ok(queue) => queues.push(queue),
+                Err(error) => {
+                    tracing::debug!(%error, queues = queues.len(), "no more queues");
+                    break;
+                }
+            }
+        }
+        Self { queues }
+    }
+
+    /// One for all that concerns the device as a whole.
+    pub(super) fn device(&self) -> &SyncDevice {
+        &self.queues[0]
+    }
+
+    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
+        self.queues
+            .iter()
+            .try_for_each(|queue| queue.set_nonblocking(true))
     }
 }
 
 impl SuperPackets for WithHeaders {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<(VirtioHeader, usize)> {
+    fn queues(&self) -> usize {
+        self.queues.len()
+    }
+
+    fn readable(&self, queue: usize) -> Readable<'_> {
+        // SAFETY: the descriptor belongs to a member of `self.queues`, which lives at least as long as the borrow.
+        unsafe { BorrowedFd::borrow_raw(self.queues[queue].as_raw_fd()) }
+    }
+
+    fn receive(&self, queue: usize, buffer: &mut [u8]) -> io::Result<(VirtioHeader, usize)> {
         let mut header = [0; VIRTIO_HEADER];
         let mut pieces = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)];
-        let length = readv(self.fd(), &mut pieces)?;
+        let length = readv(self.readable(queue), &mut pieces)?;
         Ok((VirtioHeader::decode(header), length.saturating_sub(VIRTIO_HEADER)))
     }
 
-    fn send(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
-        writev(self.fd(), pieces)?;
+    fn send(&self, queue: usize, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        writev(self.readable(queue), pieces)?;
         Ok(())
     }
 
@@ -75,7 +109,7 @@ impl SuperPackets for WithHeaders {
         Joins {
             tcp: true,
             // The kernel has the two together, since Linux 6.2.
-            udp: self.device.udp_gso(),
+            udp: self.device().udp_gso(),
         }
     }
 }

@@ -38,10 +38,10 @@ impl Inner {
         let builder = || DeviceBuilder::new().name(name).mtu(MTU).enable(true);
         #[cfg(target_os = "linux")]
         {
-            let build = |offload| builder().offload(offload).build_sync();
+            let build = |offload| builder().offload(offload).multi_queue(offload).build_sync();
             let (device, offload) = offload::open(offload, build)?;
             Ok(match offload {
-                true => Self::WithHeaders(WithHeaders { device }),
+                true => Self::WithHeaders(WithHeaders::new(device)),
                 false => Self::Plain(device),
             })
         }
@@ -56,7 +56,15 @@ impl Inner {
         match self {
             Self::Plain(device) => device,
             #[cfg(target_os = "linux")]
-            Self::WithHeaders(inner) => &inner.device,
+            Self::WithHeaders(inner) => inner.device(),
+        }
+    }
+
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(device) => device.set_nonblocking(true),
+            #[cfg(target_os = "linux")]
+            Self::WithHeaders(inner) => inner.set_nonblocking(),
         }
     }
 }
@@ -74,7 +82,7 @@ impl Device {
             name: name.clone(),
             source,
         };
-        device.set_nonblocking(true).map_err(io)?;
+        inner.set_nonblocking().map_err(io)?;
         let (name, index) = (device.name().map_err(io)?, device.if_index().map_err(io)?);
         device
             .add_address_v6(config.address, 128)
@@ -130,7 +138,7 @@ impl TunQueue for Device {
             #[cfg(target_os = "linux")]
             Inner::WithHeaders(device) => {
                 let header = VirtioHeader::PLAIN.encode();
-                device.send(&[IoSlice::new(&header), IoSlice::new(packet)])
+                device.send(0, &[IoSlice::new(&header), IoSlice::new(packet)])
             }
         }
     }
