@@ -24,7 +24,7 @@ pub use segment::{SegmentError, Segments};
 pub use virtio::{VIRTIO_HEADER, VirtioHeader};
 
 use core::{net::SocketAddr, ops::Range};
-use osier_proto::tunnel::TunnelId;
+use osier_proto::{RouterId, tunnel::TunnelId};
 
 /// What to do with the bytes in the output buffer.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +44,9 @@ pub enum Action<'a> {
     /// Give the decrypted packet to `Node::handle_tunnel_packet`: its source and its destination are link-local
     /// (or the destination multicast).
     ControlPacket(TunnelId, &'a [u8]),
+    /// Give the packet to `Node::handle_session_packet`: it came in the end-to-end session with this node, between
+    /// link-local addresses.
+    SessionPacket(RouterId, &'a [u8]),
     /// Give the packet to `Node::handle_probe_packet`: it answers an echo request of control's.
     Probe(&'a [u8]),
     /// Counted; nothing to do.

@@ -324,6 +324,20 @@ fn a_packet_that_does_not_fit_the_tunnel_is_reported() {
     }
 }
 
+/// The packets of a super-packet are handed over one after the other, at one time.
+#[test]
+fn a_super_packet_too_big_for_the_tunnel_is_reported_once() {
+    let (mut a, _, _, _) = pair(Engine::Plain);
+    let packet = data(address(1), address(2), 1400);
+    let errors = (0..45)
+        .filter(|_| matches!(a.send(&packet), Done::Deliver(_)))
+        .count();
+    assert_eq!(errors, 1);
+    assert_eq!(a.dropped(DropReason::TooBig), 45);
+    a.wait(Duration::from_millis(1));
+    assert!(matches!(a.send(&packet), Done::Deliver(_)));
+}
+
 #[test]
 fn errors_are_not_answered_by_errors_and_are_limited() {
     let (mut a, _, _, _) = pair(Engine::Plain);

@@ -7,7 +7,7 @@ mod support;
 use osier_dataplane::DropReason;
 use osier_proto::{
     fib::Hop,
-    relay::{HEADER, HOP_LIMIT, Header},
+    relay::{HEADER, HOP_LIMIT, Header, Target},
     snapshot::{Activity, PROBE_MAGIC},
     tunnel::{OVERHEAD, TunnelId},
 };
@@ -42,7 +42,10 @@ fn a_packet_arrives_unopened_and_its_frame_is_rewritten_in_place() {
         assert_eq!(passed[HEADER..], sent[HEADER..], "the message is unchanged");
         assert_eq!(passed[16..24], sent[16..24], "and so is the locator");
         let (before, after) = (Header::parse(&sent).unwrap(), Header::parse(&passed).unwrap());
-        assert_eq!((before.hop_limit, after.hop_limit), (HOP_LIMIT, HOP_LIMIT - 1));
+        assert_eq!(
+            (before.target.hop_limit, after.target.hop_limit),
+            (HOP_LIMIT, HOP_LIMIT - 1)
+        );
         assert_ne!(before.receiver, after.receiver);
         assert_eq!(c.receive(r.socket, &passed).delivered(), secret());
 
@@ -150,7 +153,10 @@ fn replays_are_noticed_at_each_hop_and_by_the_session() {
         );
         // A hostile relay puts the same message into a new frame.
         let mut again = passed.clone();
-        let target = (HOP_LIMIT, Header::parse(&passed).unwrap().locator);
+        let target = Target {
+            hop_limit: HOP_LIMIT,
+            ..Header::parse(&passed).unwrap().target
+        };
         let class = osier_proto::snapshot::Class::Transit;
         let (sealed, _) = r.tunnel(TunnelId(2)).seal_frame(r.now, class, &mut again, target);
         assert!(sealed);
@@ -176,11 +182,12 @@ fn the_hop_limit_ends_a_frame() {
     for engine in ENGINES {
         let [mut a, mut r, _] = joined(engine);
         let mut frame = a.send(&secret()).datagram();
-        let locator = Header::parse(&frame).unwrap().locator;
-        for limit in [0, 1] {
+        let sent = Header::parse(&frame).unwrap().target;
+        for hop_limit in [0, 1] {
+            let target = Target { hop_limit, ..sent };
             let class = osier_proto::snapshot::Class::Own;
             let tunnel = a.tunnel(TunnelId(1));
-            assert!(tunnel.seal_frame(a.now, class, &mut frame, (limit, locator)).0);
+            assert!(tunnel.seal_frame(a.now, class, &mut frame, target).0);
             assert_eq!(r.receive(a.socket, &frame), Done::Drop(DropReason::HopLimit));
         }
     }
@@ -334,9 +341,105 @@ fn a_packet_too_big_for_a_frame_is_reported() {
         let [mut a, _, _] = joined(engine);
         a.tunnel(TunnelId(1)).set_mtu(1400);
         assert_eq!(a.tunnel(TunnelId(1)).relay_mtu(), 1360);
+        let session = a.snapshot.sessions.with(&router_id(2)).unwrap();
+        session.set_mtu(1380);
         a.send(&data(address(1), address(2), 1360)).datagram();
         let error = a.send(&data(address(1), address(2), 1361)).delivered();
         assert_eq!(error[40], 2, "packet too big");
         assert_eq!(error[44..48], 1360u32.to_be_bytes());
+    }
+}
+
+/// What the other end of the session has not confirmed does not go out, whatever the first hop takes.
+#[test]
+fn a_packet_too_big_for_the_session_is_reported() {
+    for engine in ENGINES {
+        let [mut a, _, _] = joined(engine);
+        a.tunnel(TunnelId(1)).set_mtu(1420);
+        let session = a.snapshot.sessions.with(&router_id(2)).unwrap();
+        session.set_mtu(1340);
+        a.send(&data(address(1), address(2), 1340)).datagram();
+        let error = a.send(&data(address(1), address(2), 1341)).delivered();
+        assert_eq!((error[40], &error[44..48]), (2, &1340u32.to_be_bytes()[..]));
+        a.wait(osier_proto::Duration::from_millis(1));
+        session_of(&a).set_mtu(0);
+        a.send(&data(address(1), address(2), 1280)).datagram();
+        let error = a.send(&data(address(1), address(2), 1281)).delivered();
+        assert_eq!(error[44..48], 1280u32.to_be_bytes());
+    }
+}
+
+fn session_of(a: &Router) -> &osier_proto::snapshot::SessionHandle {
+    a.snapshot.sessions.with(&router_id(2)).unwrap()
+}
+
+#[test]
+fn a_frame_that_asks_for_its_size_stops_where_it_would_be_fragmented_and_others_go_on() {
+    for engine in ENGINES {
+        let [mut a, mut r, mut c] = joined(engine);
+        a.tunnel(TunnelId(1)).set_mtu(1420);
+        session_of(&a).set_mtu(1380);
+        let packet = data(address(1), address(2), 1380);
+        // The relay's next hop takes 1280 octets, and so frames around 1240.
+        let frame = a.send(&packet).datagram();
+        let passed = r.receive(a.socket, &frame).datagram();
+        assert_eq!(c.receive(r.socket, &passed).delivered(), packet);
+        for (length, passes) in [(1240, true), (1241, false)] {
+            let mut frame = a.send(&data(address(1), address(2), length)).datagram();
+            let target = Target {
+                whole: true,
+                ..Header::parse(&frame).unwrap().target
+            };
+            let class = osier_proto::snapshot::Class::Own;
+            assert!(
+                a.tunnel(TunnelId(1))
+                    .seal_frame(a.now, class, &mut frame, target)
+                    .0
+            );
+            let done = r.receive(a.socket, &frame);
+            if passes {
+                let passed = done.datagram();
+                assert!(Header::parse(&passed).unwrap().target.whole, "for the next relay");
+                assert_eq!(c.receive(r.socket, &passed).delivered().len(), length);
+            } else {
+                assert_eq!(done, Done::Drop(DropReason::TooBig));
+            }
+        }
+    }
+}
+
+#[test]
+fn link_local_packets_in_a_session_are_controls() {
+    for engine in ENGINES {
+        let [a, mut r, mut c] = joined(engine);
+        let [here, there] = ["fe80::1", "fe80::2"].map(|a| a.parse().unwrap());
+        let mut packet = ipv6(here, there, 17, 1, &[7; 20]);
+        let length = packet.len();
+        packet.resize(1300, 0);
+        let mut out = [0; 2000];
+        let osier_proto::tunnel::Sealed::Datagram(message) =
+            session_of(&a).session().seal(a.now, &packet, &mut out)
+        else {
+            panic!("no keys")
+        };
+        let mut frame = vec![0; HEADER];
+        frame.extend_from_slice(message);
+        let target = Target {
+            hop_limit: HOP_LIMIT,
+            locator: session_of(&a).locator(),
+            whole: false,
+        };
+        let class = osier_proto::snapshot::Class::Own;
+        assert!(
+            a.tunnel(TunnelId(1))
+                .seal_frame(a.now, class, &mut frame, target)
+                .0
+        );
+        let passed = r.receive(a.socket, &frame).datagram();
+        let Done::SessionPacket(origin, opened) = c.receive(r.socket, &passed) else {
+            panic!("not for control")
+        };
+        assert_eq!(origin, router_id(1));
+        assert_eq!(opened, packet[..length], "what follows the packet is padding");
     }
 }

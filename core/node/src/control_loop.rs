@@ -67,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) from_path: mpsc::Receiver<FromPath>,
     pub(crate) asks: mpsc::Receiver<Ask>,
     pub(crate) addresses: watch::Receiver<Vec<IpAddr>>,
+    pub(crate) links: watch::Receiver<Vec<crate::netwatch::Link>>,
     pub(crate) mapped: Option<watch::Receiver<Option<SocketAddr>>>,
     pub(crate) registry: RegistryLink,
     pub(crate) storage: Storage,
@@ -143,6 +144,8 @@ enum Wake {
     Ask(Ask),
     Report(Report),
     Addresses,
+    /// An interface takes larger or smaller packets.
+    Links,
     Mapped,
     Timer,
     Cache,
@@ -218,6 +221,7 @@ impl ControlLoop {
             ask = parts.asks.recv() => ask.map_or(Wake::Orphaned, Wake::Ask),
             Some(report) = parts.registry.reports.recv() => Wake::Report(report),
             Ok(()) = parts.addresses.changed() => Wake::Addresses,
+            Ok(()) = parts.links.changed() => Wake::Links,
             true = mapped => Wake::Mapped,
             () = sleep_until(self.cache_due) => Wake::Cache,
             () = tokio::time::sleep_until(self.housekeeping_due) => Wake::Housekeeping,
@@ -234,6 +238,7 @@ impl ControlLoop {
             Wake::Ask(ask) => self.answer(ask, now),
             Wake::Report(report) => self.handle_report(report, now),
             Wake::Addresses => self.tell_addresses(),
+            Wake::Links => self.parts.node.handle_link_change(now),
             Wake::Mapped => {
                 let mapped = self.parts.mapped.as_mut().and_then(|m| *m.borrow_and_update());
                 self.parts.node.handle_mapping(mapped, now);
@@ -259,6 +264,8 @@ impl ControlLoop {
                 node.handle_relayed_handshake(tunnel, &message, now);
             }
             FromPath::Unsent(packet) => node.handle_unsent_packet(&packet, now),
+            FromPath::SessionPacket(origin, packet) => node.handle_session_packet(origin, &packet, now),
+            FromPath::TooLarge(remote) => node.handle_too_large(remote, now),
             FromPath::Probe(packet) => node.handle_probe_packet(&packet, now),
             FromPath::Activity(activity) => node.handle_activity(activity, now),
             FromPath::TunLost(reason) => {
@@ -322,13 +329,14 @@ impl ControlLoop {
             self.publish(snapshot);
         }
         while let Some(transmit) = self.parts.node.poll_transmit() {
+            let udp = &self.parts.shared.udp;
+            let sent = if transmit.whole {
+                udp.try_send_whole(transmit.remote, &transmit.datagram)
+            } else {
+                udp.try_send(transmit.remote, &transmit.datagram)
+            };
             // A full socket is a full network: what matters is sent again.
-            if let Err(error) = self
-                .parts
-                .shared
-                .udp
-                .try_send(transmit.remote, &transmit.datagram)
-            {
+            if let Err(error) = sent {
                 tracing::trace!(remote = %transmit.remote, %error, "not sent");
                 self.parts.shared.counters.count_send_errors(1);
             }

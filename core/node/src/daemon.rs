@@ -374,6 +374,7 @@ async fn start_node(
         from_path,
         asks: questions,
         addresses: watch.addresses(),
+        links: watch.links(),
         mapped: mapper.as_ref().map(Mapper::mapped),
         registry: RegistryLink {
             worker,

@@ -67,7 +67,11 @@ fn is_special(address: &IpAddr) -> bool {
 pub struct NetWatch {
     task: JoinHandle<()>,
     addresses: watch::Receiver<Vec<IpAddr>>,
+    links: watch::Receiver<Vec<Link>>,
 }
+
+/// An interface, our TUN device excepted, by index, and its MTU in octets.
+pub type Link = (u32, u32);
 
 impl NetWatch {
     /// Starts watching; the first list is there when this returns.
@@ -78,14 +82,20 @@ impl NetWatch {
             Vec::new()
         });
         let (sender, addresses) = watch::channel(usable(&first, &exclude));
+        let (links_sender, links) = watch::channel(links(&exclude).await.unwrap_or_default());
         Self {
-            task: tokio::spawn(follow(sender, exclude)),
+            task: tokio::spawn(follow(sender, links_sender, exclude)),
             addresses,
+            links,
         }
     }
 
     pub fn addresses(&self) -> watch::Receiver<Vec<IpAddr>> {
         self.addresses.clone()
+    }
+
+    pub fn links(&self) -> watch::Receiver<Vec<Link>> {
+        self.links.clone()
     }
 }
 
@@ -95,12 +105,26 @@ impl Drop for NetWatch {
     }
 }
 
-async fn follow(sender: watch::Sender<Vec<IpAddr>>, exclude: Exclude) {
+async fn links(exclude: &Exclude) -> Result<Vec<Link>, String> {
+    let mut links = system::links().await?;
+    links.retain(|(interface, _)| Some(*interface) != exclude.interface);
+    links.sort_unstable();
+    Ok(links)
+}
+
+async fn follow(sender: watch::Sender<Vec<IpAddr>>, mtus: watch::Sender<Vec<Link>>, exclude: Exclude) {
     let mut changes = system::Changes::new();
     loop {
         changes.next().await;
         tokio::time::sleep(SETTLE).await;
         changes.forget();
+        if let Ok(now) = links(&exclude).await {
+            mtus.send_if_modified(|before| {
+                let changed = *before != now;
+                *before = now;
+                changed
+            });
+        }
         let Ok(all) = system::addresses().await else {
             continue;
         };
@@ -118,7 +142,7 @@ async fn follow(sender: watch::Sender<Vec<IpAddr>>, exclude: Exclude) {
 
 #[cfg(target_os = "linux")]
 mod system {
-    use super::{Own, RETRY};
+    use super::{Link, Own, RETRY};
     use futures_util::{FutureExt, StreamExt, TryStreamExt};
     use rtnetlink::{
         MulticastGroup,
@@ -126,6 +150,7 @@ mod system {
         packet_route::{
             RouteNetlinkMessage,
             address::{AddressAttribute, AddressFlags, AddressMessage},
+            link::{LinkAttribute, LinkMessage},
         },
         sys::SocketAddr,
     };
@@ -143,6 +168,24 @@ mod system {
             .map_err(|e| e.to_string())?
             .iter()
             .filter_map(own)
+            .collect())
+    }
+
+    pub(super) async fn links() -> Result<Vec<Link>, String> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(|e| e.to_string())?;
+        let driver = tokio::spawn(connection);
+        let messages: Result<Vec<LinkMessage>, _> = handle.link().get().execute().try_collect().await;
+        driver.abort();
+        let mtu = |message: &LinkMessage| {
+            message.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::Mtu(mtu) => Some((message.header.index, *mtu)),
+                _ => None,
+            })
+        };
+        Ok(messages
+            .map_err(|e| e.to_string())?
+            .iter()
+            .filter_map(mtu)
             .collect())
     }
 
@@ -228,7 +271,7 @@ mod system {
 
 #[cfg(not(target_os = "linux"))]
 mod system {
-    use super::{Own, POLL};
+    use super::{Link, Own, POLL};
     use std::net::{IpAddr, UdpSocket};
 
     /// The addresses that the system would send from, which for a host with one link is all there is to know.
@@ -249,6 +292,11 @@ mod system {
                 passing: false,
             })
             .collect())
+    }
+
+    /// What links take is found out by asking over them, now and then.
+    pub(super) async fn links() -> Result<Vec<Link>, String> {
+        Ok(Vec::new())
     }
 
     pub(super) struct Changes;

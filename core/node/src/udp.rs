@@ -1,8 +1,9 @@
 //! The node's one UDP socket: IPv6 and IPv4 on the same port.
 //!
 //! It is shared by the packet threads and the control task, all of which send without waiting. Packets may be
-//! fragmented on the way (no DF): the TUN device's MTU of 1280 then passes on every path, and nothing depends
-//! on ICMP. Addresses are IPv4 or IPv6 proper outside this module, never IPv4 inside IPv6.
+//! fragmented on the way (no DF): inner packets of 1280 octets then pass on every path, and nothing depends
+//! on ICMP. Only what asks for the path's MTU may not ([`Udp::try_send_whole`]). Addresses are IPv4 or IPv6 proper
+//! outside this module, never IPv4 inside IPv6.
 
 use crate::system::{self, Readable, SocketWatch};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -151,6 +152,16 @@ impl Udp {
         self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
     }
 
+    /// Sends one datagram that is not to be fragmented, here or on the way, whatever the system believes about the
+    /// path. For control alone: what packet threads send in the same microseconds cannot be fragmented either, so this
+    /// is to be rare.
+    pub fn try_send_whole(&self, remote: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        system::forbid_fragments(&self.socket, self.dual_stack);
+        let sent = self.try_send(remote, datagram);
+        system::allow_fragments(&self.socket, self.dual_stack);
+        sent
+    }
+
     /// Sends one datagram; waits up to a millisecond for a full socket.
     pub fn send(&self, remote: SocketAddr, datagram: &[u8]) -> io::Result<()> {
         match self.try_send(remote, datagram) {
@@ -193,6 +204,11 @@ impl Udp {
 /// fragments, or the device cannot do it.
 pub fn refuses_train(error: &io::Error) -> bool {
     system::refuses_segments(error)
+}
+
+/// Whether a datagram was not sent because it is larger than the system lets pass.
+pub fn is_too_large(error: &io::Error) -> bool {
+    system::is_too_large(error)
 }
 
 fn open(port: u16, dual_stack: bool) -> io::Result<Socket> {
@@ -305,6 +321,20 @@ mod tests {
                 Ipv6PathMtuDiscovery::DONT
             );
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn whole_datagrams_go_out_and_leave_the_socket_as_it_was() {
+        let udp = Udp::bind(PortChoice::Exactly(0)).unwrap();
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        udp.try_send_whole(other.local_addr().unwrap(), b"whole").unwrap();
+        let mut buffer = [0; 10];
+        assert_eq!(other.recv_from(&mut buffer).unwrap().0, 5);
+        assert_eq!(
+            sockopt::ip_mtu_discover(&udp.socket).unwrap(),
+            Ipv4PathMtuDiscovery::DONT
+        );
     }
 
     #[test]

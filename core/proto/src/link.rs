@@ -163,7 +163,19 @@ pub enum Message {
     RelayKey(RelayKey),
     /// The key with this receiver index is in use.
     RelayKeyTaken(u32),
-    /// A type of a newer version: to be skipped. Types 13 and 14 are reserved for probes of the path's MTU.
+    /// Asks whether an inner packet of `size` octets arrives. The packet with this message has that size: zeros follow
+    /// the IPv6 packet inside the WireGuard message, as its padding does (WireGuard's paper, 5.4.6), so the message
+    /// itself is short and nodes that do not know it skip it.
+    MtuProbe {
+        nonce: u64,
+        size: u16,
+    },
+    /// The [`Message::MtuProbe`] with this nonce and size has come.
+    MtuAck {
+        nonce: u64,
+        size: u16,
+    },
+    /// A type of a newer version: to be skipped.
     Unknown(u64),
 }
 
@@ -319,6 +331,8 @@ impl Message {
                 counters,
             } => write_echo(w.uint(11), *nonce, *sent_at, counters),
             Self::Bye(reason) => drop(w.uint(12).map(1).uint(0).uint(reason.code())),
+            Self::MtuProbe { nonce, size } => write_size(w.uint(13), *nonce, *size),
+            Self::MtuAck { nonce, size } => write_size(w.uint(14), *nonce, *size),
             Self::Silent(router_id) => drop(w.uint(15).map(1).uint(0).bytes(&router_id.0)),
             Self::RelayKey(key) => {
                 w.uint(16)
@@ -369,6 +383,14 @@ impl Message {
                 }
             }
             12 => Self::Bye(ByeReason::from_code(one_field(&mut r, "reason", Reader::uint)?)),
+            13 => {
+                let (nonce, size) = read_size(&mut r)?;
+                Self::MtuProbe { nonce, size }
+            }
+            14 => {
+                let (nonce, size) = read_size(&mut r)?;
+                Self::MtuAck { nonce, size }
+            }
             15 => Self::Silent(one_field(&mut r, "router_id", Reader::router_id)?),
             16 => Self::RelayKey(read_relay_key(&mut r)?),
             17 => Self::RelayKeyTaken(one_field(&mut r, "receiver", |r| r.small("receiver"))?),
@@ -389,6 +411,26 @@ fn write_router_ids(w: &mut Writer, router_ids: &[RouterId]) {
 fn write_echo(w: &mut Writer, nonce: u64, sent_at: u64, counters: &LinkCounters) {
     w.map(4).uint(0).uint(nonce).uint(1).uint(sent_at);
     w.uint(2).uint(counters.sent).uint(3).uint(counters.received);
+}
+
+fn write_size(w: &mut Writer, nonce: u64, size: u16) {
+    w.map(2).uint(0).uint(nonce).uint(1).uint(size.into());
+}
+
+fn read_size(r: &mut Reader<'_>) -> Result<(u64, u16), DecodeError> {
+    let (mut nonce, mut size) = (None, None);
+    r.fields(|key, r| {
+        match key {
+            0 => nonce = Some(r.uint()?),
+            1 => size = Some(r.small("size")?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok((
+        nonce.ok_or(DecodeError::Missing("nonce"))?,
+        size.ok_or(DecodeError::Missing("size"))?,
+    ))
 }
 
 fn one_field<'b, T>(

@@ -6,7 +6,7 @@
 //! hop over the old one and sends the same buffer on.
 //!
 //! ```text
-//!  0 type 16 | 1 version 1 | 2 flags 0 | 3 hop limit | 4..8 receiver index, little endian
+//!  0 type 16 | 1 version 1 | 2 flags | 3 hop limit | 4..8 receiver index, little endian
 //!  8..16 counter, little endian                      | 16..24 destination locator, as in the address
 //! 24..40 authentication code                         | 40.. WireGuard message
 //! ```
@@ -31,6 +31,9 @@ pub const VERSION: u8 = 1;
 pub const HOP_LIMIT: u8 = 64;
 /// A locator is the upper half of an address, so only nodes with a prefix this long or shorter have one.
 pub const LOCATOR_LENGTH: u8 = 64;
+
+/// The flag of [`Target::whole`].
+const WHOLE: u8 = 1;
 
 const CODE: usize = 24;
 /// Octets of the message that the code covers.
@@ -60,13 +63,21 @@ pub struct RelayKey {
     pub key: HopKey,
 }
 
+/// What stays the same from hop to hop, but for the hop limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub hop_limit: u8,
+    pub locator: u64,
+    /// The frame asks whether its size passes: a relay drops it rather than let it be fragmented.
+    pub whole: bool,
+}
+
 /// What a frame's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    pub hop_limit: u8,
+    pub target: Target,
     pub receiver: u32,
     pub counter: u64,
-    pub locator: u64,
 }
 
 impl Header {
@@ -76,10 +87,13 @@ impl Header {
             return None;
         }
         Some(Self {
-            hop_limit: frame[3],
+            target: Target {
+                hop_limit: frame[3],
+                locator: u64::from_be_bytes(octets(frame, 16)?),
+                whole: frame[2] & WHOLE != 0,
+            },
             receiver: u32::from_le_bytes(octets(frame, 4)?),
             counter: u64::from_le_bytes(octets(frame, 8)?),
-            locator: u64::from_be_bytes(octets(frame, 16)?),
         })
     }
 
@@ -89,10 +103,12 @@ impl Header {
         if frame.len() < HEADER + OVERHEAD {
             return false;
         }
-        frame[..4].copy_from_slice(&[KIND, VERSION, 0, self.hop_limit]);
+        let target = &self.target;
+        let flags = if target.whole { WHOLE } else { 0 };
+        frame[..4].copy_from_slice(&[KIND, VERSION, flags, target.hop_limit]);
         frame[4..8].copy_from_slice(&self.receiver.to_le_bytes());
         frame[8..16].copy_from_slice(&self.counter.to_le_bytes());
-        frame[16..CODE].copy_from_slice(&self.locator.to_be_bytes());
+        frame[16..CODE].copy_from_slice(&target.locator.to_be_bytes());
         let code = code(frame, key);
         frame[CODE..HEADER].copy_from_slice(&code);
         true
@@ -221,16 +237,15 @@ impl Hop {
     }
 
     /// `false` when the neighbour has told no key.
-    pub(crate) fn sign(&self, frame: &mut [u8], hop_limit: u8, locator: u64) -> bool {
+    pub(crate) fn sign(&self, frame: &mut [u8], target: Target) -> bool {
         let mut outgoing = lock(&self.outgoing);
         let Some(outgoing) = outgoing.as_mut() else {
             return false;
         };
         let header = Header {
-            hop_limit,
+            target,
             receiver: outgoing.key.receiver,
             counter: outgoing.counter,
-            locator,
         };
         outgoing.counter += 1;
         header.write(frame, &outgoing.key.key)
@@ -261,10 +276,13 @@ mod tests {
     }
 
     const SAID: Header = Header {
-        hop_limit: 64,
+        target: Target {
+            hop_limit: 64,
+            locator: 0xfd00_0001_0002_0003,
+            whole: false,
+        },
         receiver: 0x0012_3457,
         counter: 0x0102_0304,
-        locator: 0xfd00_0001_0002_0003,
     };
 
     #[test]
@@ -286,6 +304,10 @@ mod tests {
             self::frame()[HEADER..],
             "the message is unchanged"
         );
+        let mut asking = SAID;
+        asking.target.whole = true;
+        assert!(asking.write(&mut frame, &key(0).key));
+        assert_eq!((frame[2], Header::parse(&frame)), (1, Some(asking)));
     }
 
     const GOLDEN_CODE: [u8; 16] = [
@@ -316,7 +338,7 @@ mod tests {
 
     fn signed(hop: &Hop) -> Vec<u8> {
         let mut frame = frame();
-        assert!(hop.sign(&mut frame, 64, 7));
+        assert!(hop.sign(&mut frame, SAID.target));
         frame
     }
 
@@ -369,7 +391,7 @@ mod tests {
         hop.keep_only_incoming(0x101);
         assert_eq!(check(&hop, &old[1]), Err(Refusal::Forged));
         hop.set_outgoing(None);
-        assert!(!hop.sign(&mut frame(), 64, 7));
+        assert!(!hop.sign(&mut frame(), SAID.target));
     }
 
     #[test]

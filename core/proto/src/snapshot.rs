@@ -12,7 +12,7 @@ pub use session::{PATIENCE, SessionHandle, Sessions};
 use crate::{
     Duration, Instant, IpNet, RouterId,
     fib::Fib,
-    relay::{self, Header, Refusal, RelayKey},
+    relay::{self, Header, Refusal, RelayKey, Target},
     tunnel::{OVERHEAD, Opened, Sealed, Session, TunnelId},
 };
 use core::net::{Ipv6Addr, SocketAddr};
@@ -28,6 +28,9 @@ pub const PROBE_MAGIC: [u8; 8] = *b"\xf0osierPr";
 
 /// Smallest MTU of IPv6 (RFC 8200 section 5), and the default of a tunnel.
 pub const MIN_MTU: u16 = 1280;
+/// Largest packet that a tunnel is ever asked to carry, and the TUN device's MTU: with WireGuard, UDP and IPv6 it
+/// makes 1500 octets, Ethernet's MTU.
+pub const MAX_MTU: u16 = 1420;
 
 /// Data sent after a pause at least this long is reported as [`Activity::Sending`].
 const QUIET: Duration = Duration::from_secs(1);
@@ -243,6 +246,11 @@ impl TunnelHandle {
         self.mtu().saturating_sub(relay::HEADER as u16).max(MIN_MTU)
     }
 
+    /// Whether a datagram of this length goes to the neighbour without being fragmented.
+    pub fn fits(&self, datagram: usize) -> bool {
+        datagram <= usize::from(self.mtu()) + OVERHEAD
+    }
+
     /// Never below [`MIN_MTU`].
     pub fn set_mtu(&self, mtu: u16) {
         self.mtu.store(mtu.max(MIN_MTU), Relaxed);
@@ -329,9 +337,9 @@ impl TunnelHandle {
         now: Instant,
         class: Class,
         frame: &mut [u8],
-        (hop_limit, locator): (u8, u64),
+        target: Target,
     ) -> (bool, Option<Activity>) {
-        if !self.relay.sign(frame, hop_limit, locator) {
+        if !self.relay.sign(frame, target) {
             return (false, None);
         }
         self.sent.count(class, carried_in(frame));

@@ -124,7 +124,15 @@ fn every_message_survives_encoding_at_its_largest() {
         Message::Bye(ByeReason::Revoked),
         Message::Bye(ByeReason::Other(99)),
         Message::Silent(RouterId([0xee; 8])),
-        Message::Unknown(13),
+        Message::MtuProbe {
+            nonce: u64::MAX,
+            size: u16::MAX,
+        },
+        Message::MtuAck {
+            nonce: u64::MAX,
+            size: u16::MAX,
+        },
+        Message::Unknown(18),
     ];
     messages.extend(Message::revocations(&list(MAX_REVOKED)));
     messages.extend(Message::bundles(&[
@@ -274,6 +282,8 @@ fn any_message() -> impl Strategy<Value = Message> {
             hash,
             revocations
         }),
+        any::<(u64, u16)>().prop_map(|(nonce, size)| Message::MtuProbe { nonce, size }),
+        any::<(u64, u16)>().prop_map(|(nonce, size)| Message::MtuAck { nonce, size }),
         any::<[u8; 8]>().prop_map(|id| Message::Silent(RouterId(id))),
         (any::<(u64, u64)>(), counters()).prop_map(|((nonce, sent_at), counters)| Message::Echo {
             nonce,

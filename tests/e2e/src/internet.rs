@@ -96,6 +96,18 @@ impl<'a> Internet<'a> {
         Ok(())
     }
 
+    /// From now on no IPv4 packet longer than this passes, and nobody is told. What a host sends in one go counts as one
+    /// packet here.
+    pub fn swallow_longer(&self, octets: u16) -> Result<()> {
+        let rules = format!(
+            "nft add table ip longer; \
+             nft 'add chain ip longer pre {{ type filter hook prerouting priority -310; }}'; \
+             nft add rule ip longer pre ip length gt {octets} drop"
+        );
+        self.router.shell(&rules)?;
+        Ok(())
+    }
+
     /// Ends every [`Internet::swallow`].
     pub fn release(&self) -> Result<()> {
         self.router.shell("nft delete table ip swallow")?;

@@ -104,7 +104,10 @@ fn check(action: &Action<'_>) -> bool {
             assert!(!datagram.is_empty());
             true
         }
-        Action::Deliver(packet) | Action::Probe(packet) | Action::ControlPacket(_, packet) => {
+        Action::Deliver(packet)
+        | Action::Probe(packet)
+        | Action::ControlPacket(_, packet)
+        | Action::SessionPacket(_, packet) => {
             assert!(Ipv6Packet::parse(packet).is_ok_and(|view| view.len() == packet.len()));
             true
         }
@@ -240,14 +243,21 @@ pub fn datagrams() -> Vec<(String, Vec<u8>)> {
 
 /// A relay frame as neighbour 2 would send it.
 fn frame(counter: u64, hop_limit: u8, destination: u8, message: &[u8]) -> Vec<u8> {
+    frame_as(counter, hop_limit, destination, message, false)
+}
+
+fn frame_as(counter: u64, hop_limit: u8, destination: u8, message: &[u8], whole: bool) -> Vec<u8> {
     let mut frame = vec![0; HEADER];
     frame.extend_from_slice(message);
     let key = relay_key(NEIGHBOURS[0].into());
     let header = Header {
-        hop_limit,
+        target: relay::Target {
+            hop_limit,
+            locator: relay::locator(&prefix(destination)).unwrap_or_default(),
+            whole,
+        },
         receiver: key.receiver,
         counter,
-        locator: relay::locator(&prefix(destination)).unwrap_or_default(),
     };
     header.write(&mut frame, &key.key);
     frame
@@ -270,6 +280,7 @@ pub fn frames() -> Vec<(String, Vec<u8>)> {
         .unwrap_or_default();
     let for_us = sealed(&udp(address(BEHIND), address(1), 64));
     let inner = frame(0, 64, 1, &for_us);
+    let behind = public(BEHIND).0.link_local();
     let frames = [
         ("for-us", frame(0, 64, 1, &for_us)),
         (
@@ -286,6 +297,11 @@ pub fn frames() -> Vec<(String, Vec<u8>)> {
             "foreign-source",
             frame(0, 64, 1, &sealed(&udp(address(3), address(1), 64))),
         ),
+        (
+            "for-control",
+            frame(0, 64, 1, &sealed(&udp(behind, public(1).0.link_local(), 1))),
+        ),
+        ("asks-for-its-size", frame_as(0, 64, 3, &for_us, true)),
         ("frame-in-frame", frame(0, 64, 1, &inner)),
     ];
     let mut seeds: Vec<_> = frames

@@ -314,9 +314,11 @@ pub fn link_messages() -> Vec<(String, Vec<u8>)> {
         ),
         ("bye", Message::Bye(ByeReason::Closing)),
         ("silent", Message::Silent(RouterId([7; 8]))),
+        ("mtu-probe", Message::MtuProbe { nonce: 9, size: 1420 }),
+        ("mtu-ack", Message::MtuAck { nonce: 9, size: 1420 }),
         ("relay-key", Message::RelayKey(relay_key)),
         ("relay-key-taken", Message::RelayKeyTaken(0x00ab_cdef)),
-        ("unknown", Message::Unknown(13)),
+        ("unknown", Message::Unknown(18)),
     ];
     seeds.extend(
         Message::revocations(&revocation_list(3))

@@ -127,6 +127,9 @@ impl Host {
             }
             Action::Probe(packet) => self.node.handle_probe_packet(packet, self.now),
             Action::NeedsSession(packet) => self.node.handle_unsent_packet(packet, self.now),
+            Action::SessionPacket(origin, packet) => {
+                self.node.handle_session_packet(origin, packet, self.now)
+            }
             Action::RelayedHandshake(tunnel, message) => {
                 self.node.handle_relayed_handshake(tunnel, message, self.now);
             }

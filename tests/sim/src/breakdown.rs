@@ -105,7 +105,12 @@ fn take_apart(datagram: &[u8]) -> Vec<(String, usize)> {
         Some(MessageKind::Frame(_)) => {
             let message = datagram.get(relay::HEADER..).unwrap_or_default();
             return match MessageKind::of(message) {
-                Some(MessageKind::Data(_)) if message.len() > OVERHEAD => whole(PINGS),
+                Some(MessageKind::Data(_)) if message.len() > OVERHEAD => match &inner(message)[..] {
+                    [(name, octets)] if name.starts_with("link ") => {
+                        vec![(format!("session's {name}"), *octets)]
+                    }
+                    _ => whole(PINGS),
+                },
                 Some(MessageKind::Data(_)) => whole("session keepalive"),
                 _ => whole("session handshake"),
             };
@@ -113,6 +118,12 @@ fn take_apart(datagram: &[u8]) -> Vec<(String, usize)> {
         Some(_) => return whole("WireGuard response or cookie"),
         None => return whole("unknown"),
     }
+    inner(datagram)
+}
+
+/// Of a data message.
+fn inner(datagram: &[u8]) -> Vec<(String, usize)> {
+    let whole = |name: &str| vec![(name.to_owned(), datagram.len())];
     let end = datagram.len().saturating_sub(OVERHEAD - SEALED_HEADER);
     let packet = datagram.get(SEALED_HEADER..end).unwrap_or_default();
     if packet.is_empty() {
@@ -120,9 +131,12 @@ fn take_apart(datagram: &[u8]) -> Vec<(String, usize)> {
     }
     let port = |at: usize| packet.get(at..at + 2).map(|p| u16::from_be_bytes([p[0], p[1]]));
     let payload = packet.get(INNER_HEADERS..).unwrap_or_default();
+    // Padding follows the packet.
+    let length = port(4).map_or(0, usize::from) + osier_proto::packet::IPV6_HEADER;
+    let said = packet.get(INNER_HEADERS..length).unwrap_or_default();
     match (packet.get(6), port(42)) {
         (Some(&UDP), Some(osier_babel::PORT)) => tlvs(payload.get(BABEL_HEADER..).unwrap_or_default()),
-        (Some(&UDP), Some(link::PORT)) => vec![(format!("link {}", message(payload)), payload.len())],
+        (Some(&UDP), Some(link::PORT)) => vec![(format!("link {}", message(said)), payload.len())],
         (Some(&ICMPV6), _) => whole(PINGS),
         _ => whole("unknown"),
     }
@@ -142,6 +156,8 @@ fn message(payload: &[u8]) -> &'static str {
         Ok(Message::Echo { .. }) => "Echo",
         Ok(Message::EchoReply { .. }) => "EchoReply",
         Ok(Message::Bye(_)) => "Bye",
+        Ok(Message::MtuProbe { .. }) => "MtuProbe",
+        Ok(Message::MtuAck { .. }) => "MtuAck",
         Ok(Message::Silent(_)) => "Silent",
         Ok(Message::RelayKey(_)) => "RelayKey",
         Ok(Message::RelayKeyTaken(_)) => "RelayKeyTaken",

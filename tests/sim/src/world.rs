@@ -392,6 +392,7 @@ impl World {
             Action::Deliver(packet) => delivered = Some(packet.to_vec()),
             Action::NeedsSession(packet) => node.handle_unsent_packet(packet, now),
             Action::RelayedHandshake(tunnel, message) => node.handle_relayed_handshake(tunnel, message, now),
+            Action::SessionPacket(origin, packet) => node.handle_session_packet(origin, packet, now),
             Action::ControlDatagram(datagram) => node.handle_datagram(from, datagram, now),
             Action::ControlPacket(tunnel, packet) => node.handle_tunnel_packet(tunnel, packet, now),
             Action::Probe(packet) => node.handle_probe_packet(packet, now),
@@ -439,6 +440,7 @@ impl World {
             Action::Probe(packet) => node.handle_probe_packet(packet, now),
             Action::SendInPlace { .. }
             | Action::RelayedHandshake(..)
+            | Action::SessionPacket(..)
             | Action::ControlDatagram(_)
             | Action::ControlPacket(..)
             | Action::Drop(_)

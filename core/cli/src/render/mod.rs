@@ -59,7 +59,10 @@ pub(crate) fn status(s: &Status, verbose: bool, now: u64) -> String {
     let device = s
         .interface
         .as_ref()
-        .map_or("no TUN device".to_owned(), |i| format!("on {i}"));
+        .map_or("no TUN device".to_owned(), |i| match s.mtu {
+            Some(mtu) => format!("on {i}, MTU {mtu}"),
+            None => format!("on {i}"),
+        });
     let expiry = match s.certificate.seconds_left {
         left if left < 0 => paint(BAD, format!("expired {}", relative(s.certificate.not_after, now))),
         _ => format!(
@@ -174,12 +177,13 @@ pub(crate) fn peers(peers: &[Peer]) -> String {
             "RTT",
             "COST",
             "METRIC",
+            "MTU",
             "SENT",
             "RECEIVED",
             "HANDSHAKE",
             "CIPHER",
         ],
-        &[4, 5, 6, 7, 8, 9],
+        &[4, 5, 6, 7, 8, 9, 10],
         peers.iter().map(|p| {
             [
                 p.name.clone(),
@@ -191,6 +195,7 @@ pub(crate) fn peers(peers: &[Peer]) -> String {
                 }),
                 p.cost.map_or(NOTHING.into(), metric),
                 p.metric.map_or(NOTHING.into(), metric),
+                p.mtu.map_or(NOTHING.into(), |mtu| mtu.to_string()),
                 octets(p.sent_octets),
                 octets(p.received_octets),
                 p.last_handshake_seconds
@@ -222,12 +227,13 @@ pub(crate) fn sessions(sessions: &[Session]) -> String {
             "VIA",
             "AGE",
             "IDLE",
+            "MTU",
             "SENT",
             "RECEIVED",
             "HANDSHAKE",
             "CIPHER",
         ],
-        &[3, 4, 5, 6, 7],
+        &[3, 4, 5, 6, 7, 8],
         sessions.iter().map(|s| {
             [
                 s.name.clone(),
@@ -235,6 +241,7 @@ pub(crate) fn sessions(sessions: &[Session]) -> String {
                 s.via.clone().unwrap_or(NOTHING.into()),
                 span(s.age_seconds),
                 span(s.idle_seconds),
+                s.mtu.map_or(NOTHING.into(), |mtu| mtu.to_string()),
                 octets(s.sent_octets),
                 octets(s.received_octets),
                 match s.last_handshake_seconds {

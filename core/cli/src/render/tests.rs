@@ -53,7 +53,7 @@ fn a_status_with_trouble_says_what_to_do() {
 fn peers_show_the_path_and_the_figures() {
     let peers: Vec<Peer> = serde_json::from_value(json!([
         {"name": "paris", "node": "A", "address": "fd5e:8a1c:77d0:1::1", "neighbour": true, "direct": true, "via": null,
-         "outgoing": true, "endpoint": "198.51.100.1:6697", "rtt_ms": 12.34, "cost": 200, "metric": 200,
+         "outgoing": true, "endpoint": "198.51.100.1:6697", "rtt_ms": 12.34, "cost": 200, "metric": 200, "mtu": 1420,
          "sent_octets": 12_000, "received_octets": 34_000_000, "last_handshake_seconds": 65, "cipher": "aes-256-gcm"},
         {"name": "rome", "node": "B", "address": "fd5e:8a1c:77d0:2::1", "neighbour": false, "direct": false, "via": "paris",
          "outgoing": null, "endpoint": null, "rtt_ms": null, "cost": null, "metric": 431,
@@ -70,7 +70,7 @@ fn peers_show_the_path_and_the_figures() {
 #[test]
 fn sessions_show_whom_relays_carry_for_us() {
     let sessions: Vec<Session> = serde_json::from_value(json!([
-        {"name": "paris", "node": "A", "address": "fd5e:8a1c:77d0:1::1", "via": "oslo", "up": true,
+        {"name": "paris", "node": "A", "address": "fd5e:8a1c:77d0:1::1", "via": "oslo", "up": true, "mtu": 1380,
          "age_seconds": 400, "idle_seconds": 2, "sent_packets": 10, "sent_octets": 12_000, "received_packets": 9,
          "received_octets": 34_000_000, "last_handshake_seconds": 65, "cipher": "aes-256-gcm", "waiting_packets": 0},
         {"name": "rome", "node": "B", "address": "fd5e:8a1c:77d0:2::1", "via": null, "up": false,

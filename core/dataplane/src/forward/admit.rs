@@ -7,10 +7,10 @@ use crate::{
 };
 use core::net::Ipv6Addr;
 use osier_proto::{
-    Instant, RouterId, Snapshot,
+    Instant, Snapshot,
     fib::Hop,
     packet::{self, IcmpError},
-    snapshot::{Class, TunnelHandle},
+    snapshot::{Class, SessionHandle, TunnelHandle},
 };
 
 impl Forwarder {
@@ -49,17 +49,23 @@ impl Forwarder {
             }
         };
         let tunnel = snapshot.tunnels.get(&via).ok_or(DropReason::NoSession)?;
-        let mtu = if origin.is_some() {
-            tunnel.relay_mtu()
-        } else {
-            tunnel.mtu()
+        let session = origin.and_then(|origin| session(snapshot, &origin));
+        let mtu = match (origin, session) {
+            (None, _) => tunnel.mtu(),
+            (Some(_), None) => tunnel.relay_mtu(),
+            (Some(_), Some(session)) => tunnel.relay_mtu().min(session.mtu()),
         };
         if packet.len() > usize::from(mtu) {
+            // The packets of a super-packet are read at one time: one error is enough.
+            let this = (now, header.destination);
+            if core::mem::replace(&mut self.too_big, this) == this {
+                return Err(DropReason::TooBig);
+            }
             let error = IcmpError::PacketTooBig { mtu: mtu.into() };
             return self.refuse(snapshot, packet, (DropReason::TooBig, error), out, now);
         }
-        if let Some(origin) = origin {
-            return self.send_to_session(snapshot, tunnel, &origin, (&header, packet), out, now);
+        if origin.is_some() {
+            return self.send_to_session(snapshot, (tunnel, session), (&header, packet), out, now);
         }
         snapshot.fib.origin(header.source).count(packet.len());
         let (remote, length, activity) = seal(tunnel, Class::Own, packet, out, now)?;
@@ -71,13 +77,12 @@ impl Forwarder {
     fn send_to_session(
         &mut self,
         snapshot: &Snapshot,
-        tunnel: &TunnelHandle,
-        origin: &RouterId,
+        (tunnel, session): (&TunnelHandle, Option<&SessionHandle>),
         (header, packet): (&Header, &[u8]),
         out: &mut [u8],
         now: Instant,
     ) -> Result<Verdict, DropReason> {
-        let Some(session) = session(snapshot, origin) else {
+        let Some(session) = session else {
             out[..packet.len()].copy_from_slice(packet);
             return self.wait_for_session(packet.len(), now);
         };

@@ -11,9 +11,12 @@ use crate::{
     Action, DropReason,
     icmp::{Header, TokenBucket},
 };
-use core::{net::SocketAddr, ops::Range};
+use core::{
+    net::{Ipv6Addr, SocketAddr},
+    ops::Range,
+};
 use osier_proto::{
-    Instant, Snapshot,
+    Instant, RouterId, Snapshot,
     snapshot::{Activity, Class, SessionHandle, TunnelHandle},
     tunnel::{OVERHEAD, Sealed, TunnelId},
 };
@@ -30,6 +33,8 @@ pub struct Forwarder {
     scratch: Box<[u8]>,
     activities: [Option<Activity>; ACTIVITIES],
     errors: TokenBucket,
+    /// When and to whom a packet was last too big.
+    too_big: (Instant, Ipv6Addr),
     errors_suppressed: u64,
     /// How many packets without a session control is given.
     waiting: TokenBucket,
@@ -47,6 +52,7 @@ enum Verdict {
     /// A span of the datagram.
     Handshake(TunnelId, Range<usize>),
     Probe(usize),
+    SessionPacket(RouterId, usize),
     Nothing,
 }
 
@@ -56,6 +62,7 @@ impl Forwarder {
             scratch: vec![0; BUFFER].into_boxed_slice(),
             activities: [None; ACTIVITIES],
             errors: TokenBucket::new(),
+            too_big: (Instant::ZERO, Ipv6Addr::UNSPECIFIED),
             errors_suppressed: 0,
             waiting: TokenBucket::new(),
             drops: [0; DropReason::ALL.len()],
@@ -122,6 +129,7 @@ impl Forwarder {
             Ok(Verdict::ControlDatagram) => Action::ControlDatagram(datagram),
             Ok(Verdict::ControlPacket(tunnel, length)) => Action::ControlPacket(tunnel, &out[..length]),
             Ok(Verdict::Handshake(tunnel, span)) => Action::RelayedHandshake(tunnel, &datagram[span]),
+            Ok(Verdict::SessionPacket(origin, length)) => Action::SessionPacket(origin, &out[..length]),
             Ok(Verdict::Probe(length)) => Action::Probe(&out[..length]),
             Ok(Verdict::Nothing) => Action::Nothing,
             Err(reason) => {
@@ -175,7 +183,7 @@ fn seal(
 }
 
 /// The session with an origin, once it has keys.
-fn session<'s>(snapshot: &'s Snapshot, origin: &osier_proto::RouterId) -> Option<&'s SessionHandle> {
+fn session<'s>(snapshot: &'s Snapshot, origin: &RouterId) -> Option<&'s SessionHandle> {
     let session = snapshot.sessions.with(origin)?;
     session.is_up().then_some(session)
 }

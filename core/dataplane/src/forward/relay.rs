@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use osier_proto::{
     Instant, Snapshot,
     fib::Hop,
-    relay::{self, HEADER, HOP_LIMIT, Refusal},
+    relay::{self, HEADER, HOP_LIMIT, Refusal, Target},
     snapshot::{Activity, Class, SessionHandle, TunnelHandle},
     tunnel::{MessageKind, OVERHEAD, Opened, Sealed},
 };
@@ -35,7 +35,7 @@ impl Forwarder {
                 Refusal::Replayed => DropReason::FrameReplayed,
             })?;
         activities.into_iter().for_each(|a| self.report(a));
-        let hop = snapshot.fib.lookup(relay::address(header.locator));
+        let hop = snapshot.fib.lookup(relay::address(header.target.locator));
         let class = if hop == Some(Hop::Local) {
             Class::Own
         } else {
@@ -48,12 +48,20 @@ impl Forwarder {
             Some(Hop::Tunnel(id) | Hop::Relayed { via: id, .. }) => id,
             Some(Hop::Unreachable) | None => return Err(DropReason::NoRoute),
         };
-        if header.hop_limit <= 1 {
+        if header.target.hop_limit <= 1 {
             return Err(DropReason::HopLimit);
         }
         let next = snapshot.tunnels.get(&next).ok_or(DropReason::NoSession)?;
         let remote = next.endpoint().ok_or(DropReason::NoSession)?;
-        let target = (header.hop_limit - 1, header.locator);
+        // What asks for its size goes no further than it fits; anything else is fragmented where it must be, rather than
+        // lost without a word to an origin that we do not know.
+        if header.target.whole && !next.fits(frame.len()) {
+            return Err(DropReason::TooBig);
+        }
+        let target = Target {
+            hop_limit: header.target.hop_limit - 1,
+            ..header.target
+        };
         let (true, activity) = next.seal_frame(now, Class::Transit, frame, target) else {
             return Err(DropReason::NoRelayKey);
         };
@@ -90,6 +98,9 @@ impl Forwarder {
             return Ok(Verdict::Nothing);
         }
         let header = Header::parse(&out[..length]).ok_or(DropReason::Malformed)?;
+        if header.destination.is_unicast_link_local() && header.source.is_unicast_link_local() {
+            return Ok(Verdict::SessionPacket(session.origin(), header.length));
+        }
         if !session.permits_source(header.source) || snapshot.is_own(header.source) {
             return Err(DropReason::SourceNotPermitted);
         }
@@ -119,7 +130,11 @@ pub(super) fn seal_for_session(
         Sealed::Datagram(message) | Sealed::Handshake(message) => HEADER + message.len(),
         Sealed::Nothing => return Err(DropReason::AwaitingSession),
     };
-    let target = (HOP_LIMIT, session.locator());
+    let target = Target {
+        hop_limit: HOP_LIMIT,
+        locator: session.locator(),
+        whole: false,
+    };
     let (true, activity) = tunnel.seal_frame(now, Class::Own, &mut out[..length], target) else {
         return Err(DropReason::NoRelayKey);
     };

@@ -55,6 +55,7 @@ pub enum Done {
     ControlDatagram(Vec<u8>),
     ControlPacket(TunnelId, Vec<u8>),
     Probe(Vec<u8>),
+    SessionPacket(RouterId, Vec<u8>),
     Drop(osier_dataplane::DropReason),
     Nothing,
 }
@@ -197,6 +198,7 @@ fn own(action: Action<'_>) -> Done {
         Action::Deliver(packet) => Done::Deliver(packet.to_vec()),
         Action::ControlDatagram(datagram) => Done::ControlDatagram(datagram.to_vec()),
         Action::ControlPacket(tunnel, packet) => Done::ControlPacket(tunnel, packet.to_vec()),
+        Action::SessionPacket(origin, packet) => Done::SessionPacket(origin, packet.to_vec()),
         Action::Probe(packet) => Done::Probe(packet.to_vec()),
         Action::Drop(reason) => Done::Drop(reason),
         Action::Nothing => Done::Nothing,

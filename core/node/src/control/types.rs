@@ -32,6 +32,9 @@ pub struct Status {
     pub certificate: Certificate,
     /// Name of the TUN device; `None` when the node runs without one.
     pub interface: Option<String>,
+    /// Its MTU in octets; what a tunnel or a session takes may be less (`GET /v1/peers`, `/v1/sessions`).
+    #[serde(default)]
+    pub mtu: Option<u16>,
     /// What the system does for us with many packets at a time.
     #[serde(default)]
     pub offload: Offload,
@@ -174,6 +177,9 @@ pub struct Peer {
     pub cost: Option<u16>,
     /// Babel metric of the route in use; `None`: unreachable.
     pub metric: Option<u16>,
+    /// Largest packet in octets (1280 to 1420) that the tunnel carries whole; `None` without a tunnel.
+    #[serde(default)]
+    pub mtu: Option<u16>,
     pub sent_octets: u64,
     pub received_octets: u64,
     /// Seconds since the last WireGuard handshake.
@@ -192,6 +198,9 @@ pub struct Session {
     pub via: Option<String>,
     /// Keys are agreed.
     pub up: bool,
+    /// Largest packet in octets (1280 to 1380) that gets to the other end.
+    #[serde(default)]
+    pub mtu: Option<u16>,
     pub age_seconds: u64,
     /// Since a packet last went either way.
     pub idle_seconds: u64,

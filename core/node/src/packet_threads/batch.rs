@@ -125,6 +125,9 @@ impl Batch {
         if !self.trains.is_empty() {
             self.trains
                 .flush(&*shared.udp, &self.out, received, &shared.counters, now);
+            if let Some(remote) = self.trains.take_too_large(now) {
+                shared.tell(super::FromPath::TooLarge(remote));
+            }
         }
         if !self.delivery.is_empty() {
             self.delivery.flush(&mut self.out, shared);
@@ -158,6 +161,9 @@ fn begin(shared: &Shared, source: Option<SocketAddr>, action: Action<'_>, out: &
             }
         }
         Action::ControlPacket(tunnel, packet) => shared.tell(FromPath::TunnelPacket(tunnel, packet.to_vec())),
+        Action::SessionPacket(origin, packet) => {
+            shared.tell(FromPath::SessionPacket(origin, packet.to_vec()))
+        }
         Action::Probe(packet) => shared.tell(FromPath::Probe(packet.to_vec())),
         Action::Drop(reason) => shared.counters.count_drop(reason),
         Action::Nothing => {}

@@ -23,7 +23,7 @@ pub use delivery::Takes;
 
 use crate::{clock::Clock, system::Wake, tun::TunQueue, udp::Udp};
 use arc_swap::ArcSwap;
-use osier_proto::{Instant, Snapshot, snapshot::Activity, tunnel::TunnelId};
+use osier_proto::{Instant, RouterId, Snapshot, snapshot::Activity, tunnel::TunnelId};
 use std::{io, net::SocketAddr, sync::Arc, thread::JoinHandle};
 use tokio::sync::mpsc;
 
@@ -39,7 +39,11 @@ pub enum FromPath {
     RelayedHandshake(TunnelId, Vec<u8>),
     /// A packet of this machine that waits for an end-to-end session.
     Unsent(Vec<u8>),
+    /// Control's own, from the other end of an end-to-end session.
+    SessionPacket(RouterId, Vec<u8>),
     Probe(Vec<u8>),
+    /// The system would not send datagrams of some size there.
+    TooLarge(SocketAddr),
     Activity(Activity),
     /// The TUN device is gone; the thread that read it has ended.
     TunLost(String),

@@ -5,7 +5,7 @@
 //! whatever a read has brought is sent before the next wait.
 
 use super::Counters;
-use crate::udp::{Udp, refuses_train};
+use crate::udp::{Udp, is_too_large, refuses_train};
 use osier_proto::{Duration, Instant};
 use std::{io, net::SocketAddr, ops::Range};
 
@@ -19,6 +19,9 @@ const MAX_OCTETS: usize = 65_507;
 const REFUSALS: usize = 32;
 /// Then they are tried again: paths change.
 const FORGET: Duration = Duration::from_secs(60);
+
+/// Control hears at most this often of what is too large.
+const TELL_GAP: Duration = Duration::from_millis(100);
 
 /// Which of a thread's buffers a train lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,9 @@ pub(super) struct Trains {
     trains: Vec<Train>,
     /// To whom datagrams go one by one, since when. Oldest first.
     refusals: Vec<(SocketAddr, Instant)>,
+    /// To whom something was too large, for control, and when it was last told of anybody.
+    too_large: Option<SocketAddr>,
+    told: Option<Instant>,
 }
 
 impl Trains {
@@ -75,6 +81,8 @@ impl Trains {
         Self {
             trains: Vec::with_capacity(TRAINS),
             refusals: Vec::with_capacity(REFUSALS),
+            too_large: None,
+            told: None,
         }
     }
 
@@ -140,12 +148,25 @@ impl Trains {
                 }
             }
             for datagram in contents.chunks(train.size.max(1)) {
-                if sender.send(train.remote, datagram).is_err() {
+                if let Err(error) = sender.send(train.remote, datagram) {
                     counters.count_send_errors(1);
+                    if is_too_large(&error) {
+                        self.too_large = Some(train.remote);
+                    }
                 }
             }
         }
         self.trains.clear();
+    }
+
+    /// Somebody to whom something was too large lately; not too often, as it may be so for each datagram.
+    pub(super) fn take_too_large(&mut self, now: Instant) -> Option<SocketAddr> {
+        let remote = self.too_large.take()?;
+        if self.told.is_some_and(|at| now.saturating_since(at) < TELL_GAP) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(remote)
     }
 
     fn has_refused(&self, remote: SocketAddr, now: Instant) -> bool {
@@ -160,6 +181,8 @@ impl Trains {
             self.refusals.remove(0);
         }
         self.refusals.push((remote, now));
+        // Some kernels say the same of a device that cannot segment: control finds out.
+        self.too_large = Some(remote);
         counters.count_refused_train();
     }
 }
@@ -273,7 +296,7 @@ mod tests {
     #[test]
     fn trains_are_as_long_as_the_system_takes() {
         let mut trains = Trains::new();
-        for (size, most) in [(1312, 49), (100, 64)] {
+        for (size, most) in [(1452, 45), (1312, 49), (100, 64)] {
             for number in 0..most {
                 let full = trains.push(remote(1), Place::Out, number * size..(number + 1) * size);
                 assert_eq!(full, number + 1 == most, "{number} of {size}");
@@ -321,6 +344,8 @@ mod tests {
             assert_eq!(sent, expected);
             assert_eq!(value(&counters, "trains-refused"), 1);
             assert_eq!(value(&counters, "send-errors"), 0);
+            assert_eq!(trains.take_too_large(at(100)), Some(remote(1)), "control is told");
+            assert_eq!(trains.take_too_large(at(101)), None);
             // It is not asked again too soon, even when it would take them.
             fake.refused.clear();
             push(&mut trains, &datagrams[..2]);
@@ -344,6 +369,35 @@ mod tests {
         let (sent, counters) = flush(&mut trains, &fake, &buffer, 0);
         assert_eq!(sent, []);
         assert_eq!(value(&counters, "send-errors"), 3);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn datagram_that_the_system_finds_too_large_is_told() {
+        struct Narrow;
+        impl Sender for Narrow {
+            fn sends_trains(&self) -> bool {
+                false
+            }
+
+            fn send(&self, _: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+                match datagram.len() {
+                    0..=10 => Ok(()),
+                    _ => Err(io::Error::from_raw_os_error(libc::EMSGSIZE)),
+                }
+            }
+
+            fn send_train(&self, _: SocketAddr, _: &[u8], _: u16) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut trains = Trains::new();
+        let told = Some(remote(1));
+        for (length, second, told) in [(10, 1, None), (11, 1, told), (11, 1, None), (11, 2, told)] {
+            trains.push(remote(1), Place::Out, 0..length);
+            trains.flush(&Narrow, &[0; 20], &[], &Counters::default(), at(second));
+            assert_eq!(trains.take_too_large(at(second)), told);
+        }
     }
 
     #[test]

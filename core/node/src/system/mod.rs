@@ -4,7 +4,7 @@
 //!
 //! - [`Readable`], [`Wake`], `wait` (on Unix `wait_for_any`): how a packet thread sleeps until its device or socket has
 //!   something or the node stops;
-//! - `SocketWatch`, `allow_fragments`, `wait_writable`, `send_segments`: what a packet thread needs of a UDP socket
+//! - `SocketWatch`, `allow_fragments`, `forbid_fragments`, `wait_writable`, `send_segments`: what a packet thread needs of a UDP socket
 //!   beyond std;
 //! - [`Stop`], [`Reload`]: what the system or the operator tells a daemon;
 //! - `files`: private directories and files, and the lock of a state directory;
@@ -36,8 +36,8 @@ pub use native::{
 pub(crate) use native::{
     files, host_name,
     socket::{
-        SocketWatch, allow_fragments, receive_singly, refuses_segments, send_segments, sends_segments,
-        wait_writable,
+        SocketWatch, allow_fragments, forbid_fragments, is_too_large, receive_singly, refuses_segments,
+        send_segments, sends_segments, wait_writable,
     },
 };
 

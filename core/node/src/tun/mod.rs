@@ -13,8 +13,9 @@ use std::{
     net::Ipv6Addr,
 };
 
-/// The device's MTU in octets: the least that IPv6 demands, so it passes on every path.
-pub const MTU: u16 = 1280;
+/// The device's MTU in octets: the most that any tunnel carries. Where less passes, the sender is told (ICMPv6 Packet
+/// Too Big); 1280 octets pass everywhere.
+pub const MTU: u16 = osier_proto::snapshot::MAX_MTU;
 
 /// Most queues of a device with offload.
 pub const MAX_QUEUES: usize = 8;

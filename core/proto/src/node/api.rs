@@ -186,6 +186,8 @@ pub enum DownReason {
 pub struct Transmit {
     pub remote: SocketAddr,
     pub datagram: Vec<u8>,
+    /// Not to be fragmented: whether it arrives as it is, is the question.
+    pub whole: bool,
 }
 
 /// What the control API shows as `/v1/status` (with what the shell adds).
@@ -243,6 +245,8 @@ pub struct Peer {
     pub cost: Option<u16>,
     /// Metric of the selected route.
     pub metric: Option<u16>,
+    /// Largest packet in octets that the tunnel carries now.
+    pub mtu: Option<u16>,
     pub sent_octets: u64,
     pub received_octets: u64,
     /// Routes that it announced and may not.

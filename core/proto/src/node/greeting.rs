@@ -13,7 +13,9 @@ use crate::{
     Duration, Instant,
     certificate::{Certificate, CertificateError},
     link::{self, ByeReason, Message},
+    mesh::path_mtu::{LINK_SIZES, PathMtu},
     relay::RelayKey,
+    snapshot::MIN_MTU,
     tunnel::TunnelId,
 };
 use core::net::Ipv6Addr;
@@ -256,6 +258,7 @@ impl Node {
         self.start_routing(id, now);
         self.introduce_ourselves(id, now);
         self.start_liveness(id, now);
+        self.start_path_mtu(id, now);
         self.replacement_opened(id, now);
         let (node, name) = (certificate.node, certificate.name.clone());
         self.push_event(Event::NeighbourUp { node, name });
@@ -284,6 +287,8 @@ impl Node {
         }
         tunnel.handle.set_open(false);
         tunnel.rtt = Rtt::default();
+        tunnel.mtu = PathMtu::new(LINK_SIZES);
+        tunnel.handle.set_mtu(MIN_MTU);
         tunnel.liveness.usable = true;
         tunnel.liveness.dead_since = None;
         tunnel.closing = false;

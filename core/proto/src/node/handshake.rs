@@ -220,6 +220,7 @@ impl Node {
         self.backoff.succeeded(&address);
         if tunnel.is_open() {
             self.send_link(id, &crate::link::Message::Observed(address), now);
+            self.recheck_path_mtu(id, crate::mesh::path_mtu::Reason::Changed, now);
         }
     }
 }

@@ -119,6 +119,8 @@ impl Node {
             Message::EchoReply { nonce, counters, .. } => {
                 self.take_echo_reply(id, nonce, counters, now);
             }
+            Message::MtuProbe { nonce, size } => self.send_link(id, &Message::MtuAck { nonce, size }, now),
+            Message::MtuAck { nonce, size } => self.take_mtu_ack(id, nonce, size, now),
             Message::Silent(router_id) => self.heed_rumour(id, &router_id, now),
             Message::RelayKey(key) => self.take_relay_key(id, key, now),
             Message::RelayKeyTaken(receiver) => self.relay_key_taken(id, receiver, now),

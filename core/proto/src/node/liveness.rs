@@ -24,8 +24,8 @@ use super::{
 use crate::{
     Duration, Instant, RouterId,
     link::Message,
-    mesh::{choice, patience::Round},
-    snapshot::Class,
+    mesh::{choice, path_mtu::Reason, patience::Round},
+    snapshot::{Class, MIN_MTU, TunnelHandle},
     tunnel::{Sealed, TunnelId},
 };
 use std::sync::Arc;
@@ -37,6 +37,9 @@ const SPEAK: Duration = Duration::from_secs(3);
 const EXPECT: Duration = Duration::from_secs(2);
 /// Silence on an active tunnel that makes us ask; and half the round-trip time more.
 const SILENCE: Duration = Duration::from_millis(330);
+/// Data that goes out and brings none back for this long, when it did before, may be too large for the way.
+const STALL: Duration = Duration::from_secs(1);
+const STALL_OVER: Duration = Duration::from_secs(8);
 /// A timer this late means that this machine had no time for us: what we have not heard we may have missed.
 const HELD_UP: Duration = Duration::from_millis(120);
 /// Timers go off together, at whole multiples of this.
@@ -79,6 +82,16 @@ fn round(tunnel: &Tunnel, is_urgent: bool) -> Round {
     } else {
         Round::calm(delivery, rtt)
     }
+}
+
+/// Data came and went until a moment ago, and now only goes: perhaps what comes and goes is small, and what would
+/// be answered is large and does not arrive.
+fn has_stalled(handle: &TunnelHandle, now: Instant) -> bool {
+    let (Some(received), Some(sent)) = (handle.last_data_received(), handle.last_data_sent()) else {
+        return false;
+    };
+    let quiet = now.saturating_since(received);
+    (STALL..STALL_OVER).contains(&quiet) && sent > received + KEEP && handle.mtu() > MIN_MTU
 }
 
 fn silence(tunnel: &Tunnel) -> Duration {
@@ -182,10 +195,14 @@ impl Node {
             liveness.active = None;
         }
         let is_active = liveness.active.is_some();
+        let has_stalled = is_active && has_stalled(&tunnel.handle, now);
         let mut say_at = is_active.then_some(sent + KEEP);
         if say_at.is_some_and(|at| at <= now) {
             say_at = Some(now + KEEP);
             self.keep_alive(id, now);
+        }
+        if has_stalled {
+            self.recheck_path_mtu(id, Reason::Hint, now);
         }
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
@@ -393,5 +410,6 @@ impl Node {
         self.babel.set_link_usable(interface(id), true, now);
         // The peer may have started anew meanwhile: hearing from us it says Hello.
         self.send_echo(id, now);
+        self.recheck_path_mtu(id, Reason::Settling, now);
     }
 }

@@ -6,7 +6,8 @@
 //! [`handshake`] dials an endpoint of a member or answers somebody's handshake; [`greeting`] exchanges
 //! certificates inside the new session (link protocol: Hello, Accept); once both ends have accepted,
 //! [`routing`] runs Babel over it, [`gossip`] compares what both know of other members, and [`liveness`]
-//! watches whether the peer still answers, [`distance`] how far it is. [`neighbours`] decides how many tunnels there are and with whom.
+//! watches whether the peer still answers, [`distance`] how far it is, and [`path_mtu`]
+//! which packets pass. [`neighbours`] decides how many tunnels there are and with whom.
 //!
 //! What goes through others travels in end-to-end [`sessions`], whose messages they carry unopened, in relay frames
 //! that the [`relay_keys`] of each tunnel protect.
@@ -25,6 +26,7 @@ mod link;
 mod liveness;
 mod membership;
 mod neighbours;
+mod path_mtu;
 mod probes;
 mod record;
 mod relay_keys;
@@ -376,8 +378,10 @@ impl Node {
             Timer::Echo(tunnel) => self.measure(tunnel, now),
             Timer::Gossip(tunnel) => self.gossip(tunnel, now),
             Timer::Digest(tunnel) => self.compare_directories(tunnel, now),
+            Timer::PathMtu(tunnel) => self.step_path_mtu(tunnel, now),
             Timer::Close(tunnel) => self.finish_replacing(tunnel, now),
             Timer::Initiate(origin) => self.initiate_session(origin, now),
+            Timer::SessionMtu(origin) => self.step_session_mtu(origin, now),
         }
     }
 
@@ -429,8 +433,16 @@ impl Node {
     }
 
     fn transmit(&mut self, remote: SocketAddr, datagram: Vec<u8>) {
+        self.transmit_as(remote, datagram, false);
+    }
+
+    fn transmit_as(&mut self, remote: SocketAddr, datagram: Vec<u8>, whole: bool) {
         if self.transmits.len() < MAX_TRANSMITS {
-            self.transmits.push_back(Transmit { remote, datagram });
+            self.transmits.push_back(Transmit {
+                remote,
+                datagram,
+                whole,
+            });
         } else {
             self.counters.count("transmit-overflow");
         }

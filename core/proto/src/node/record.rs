@@ -53,6 +53,7 @@ impl Node {
             self.endpoints.forget_observations();
             self.backoff.clear();
             self.probe_all(now);
+            self.recheck_all_mtus(now);
             self.timers.advance(Timer::Dial, now + Duration::from_millis(10));
         }
         self.record_changed(now);

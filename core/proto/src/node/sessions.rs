@@ -18,10 +18,12 @@ use crate::{
     certificate::Certificate,
     fib::Hop,
     identity::{NodeId, TunnelKey},
+    link::Message,
+    mesh::path_mtu::{PathMtu, Reason, SESSION_SIZES},
     packet::{self, IcmpError},
-    relay::{self, HEADER, HOP_LIMIT},
+    relay::{self, HEADER, HOP_LIMIT, Target},
     snapshot::{Activity, Class, PATIENCE, SessionHandle, Traffic},
-    tunnel::{Cipher, Initiation, MAX_INDEX, MessageKind, Opened, TunnelId},
+    tunnel::{Cipher, Initiation, MAX_INDEX, MessageKind, OVERHEAD, Opened, Sealed, TunnelId},
 };
 use core::net::{Ipv6Addr, SocketAddr};
 use std::{
@@ -53,9 +55,9 @@ const MESSAGE: usize = 256;
 /// One session as control sees it.
 #[derive(Debug)]
 pub(super) struct EndToEnd {
-    handle: Arc<SessionHandle>,
+    pub(super) handle: Arc<SessionHandle>,
     index: u32,
-    node: NodeId,
+    pub(super) node: NodeId,
     key: TunnelKey,
     prefixes: Vec<IpNet>,
     created: Instant,
@@ -63,6 +65,11 @@ pub(super) struct EndToEnd {
     attempt: Option<usize>,
     patience: Duration,
     held: VecDeque<Vec<u8>>,
+    pub(super) mtu: PathMtu,
+    /// When a handshake was last answered.
+    pub(super) answered: Instant,
+    /// The tunnel that frames went into when somebody last looked.
+    via: Option<TunnelId>,
 }
 
 impl EndToEnd {
@@ -95,6 +102,8 @@ pub struct SessionView {
     pub via: Option<NodeId>,
     /// Whether there are confirmed keys.
     pub up: bool,
+    /// Largest packet in octets that it carries now.
+    pub mtu: u16,
     pub age: Duration,
     pub idle: Duration,
     pub sent: Traffic,
@@ -211,6 +220,9 @@ impl Node {
             attempt: None,
             patience: PATIENCE,
             held: VecDeque::new(),
+            mtu: PathMtu::new(SESSION_SIZES),
+            answered: now,
+            via: None,
         };
         self.sessions.insert(origin, session);
         self.timers.advance(Timer::Sessions, now + SESSION_TICK);
@@ -238,6 +250,7 @@ impl Node {
         Arc::make_mut(&mut self.snapshot.sessions).remove(session.index, origin);
         self.snapshot_changed = true;
         self.timers.clear(Timer::Initiate(*origin));
+        self.timers.clear(Timer::SessionMtu(*origin));
         self.counters
             .add("session-held-dropped", session.held.len() as u64);
     }
@@ -356,12 +369,22 @@ impl Node {
             Opened::Rejected => return self.counters.count("session-handshake-rejected"),
         }
         let was_up = handle.is_up();
+        // Not when keys are merely renewed.
+        let was_silent = was_up
+            && self
+                .sessions
+                .get(&handle.origin())
+                .is_some_and(|s| s.attempt.is_some());
         handle.set_up(true);
         handle.answered();
         self.session_up(handle.origin(), now);
         if was_up {
             // It was there all the time and had nothing to say, unless it talks soon.
             self.be_patient(handle.origin());
+        }
+        if was_silent {
+            // Or only small packets pass.
+            self.recheck_session_mtu(handle.origin(), Reason::Hint, now);
         }
     }
 
@@ -374,6 +397,7 @@ impl Node {
         let held = core::mem::take(&mut session.held);
         let handle = Arc::clone(&session.handle);
         self.timers.clear(Timer::Initiate(origin));
+        self.start_session_mtu(origin, now);
         self.packets.extend(held);
         // Packets that the engine itself kept, from when its keys had just run out.
         while let Some(message) = handle.session().flush(now, &mut self.scratch) {
@@ -387,8 +411,40 @@ impl Node {
         self.begin_attempt(origin, now);
     }
 
+    /// Sends a message of the link protocol in a session, in a packet of this size if one is given.
+    pub(super) fn send_in_session(
+        &mut self,
+        origin: RouterId,
+        message: &Message,
+        size: Option<u16>,
+        now: Instant,
+    ) {
+        let Some(session) = self.sessions.get(&origin).filter(|s| s.handle.is_up()) else {
+            return;
+        };
+        let (handle, peer) = (Arc::clone(&session.handle), session.node.link_local());
+        let Some(mut packet) = packet::udp_packet(&self.link_header(peer), &message.encode()) else {
+            return;
+        };
+        packet.resize(packet.len().max(size.unwrap_or_default().into()), 0);
+        let mut out = vec![0; (packet.len() + OVERHEAD).max(MESSAGE)];
+        let (sealed, silent) = handle.seal(now, &packet, &mut out);
+        let length = match sealed {
+            Sealed::Datagram(message) | Sealed::Handshake(message) => message.len(),
+            Sealed::Nothing => return,
+        };
+        self.frame(&handle, &out[..length], size.is_some(), now);
+        if silent.is_some() {
+            self.session_silent(origin, now);
+        }
+    }
+
     /// Sends a message of a session by our own table.
     fn send_in_frame(&mut self, handle: &SessionHandle, message: &[u8], now: Instant) {
+        self.frame(handle, message, false, now);
+    }
+
+    fn frame(&mut self, handle: &SessionHandle, message: &[u8], whole: bool, now: Instant) {
         let hop = self.snapshot.fib.lookup(relay::address(handle.locator()));
         let Some(tunnel) = hop.and_then(Hop::tunnel).and_then(|id| self.tunnels.get(&id)) else {
             return self.counters.count("session-no-route");
@@ -397,11 +453,18 @@ impl Node {
         let Some(remote) = tunnel.endpoint() else { return };
         let mut frame = vec![0; HEADER + message.len()];
         frame[HEADER..].copy_from_slice(message);
-        let target = (HOP_LIMIT, handle.locator());
+        if whole && !tunnel.fits(frame.len()) {
+            return;
+        }
+        let target = Target {
+            hop_limit: HOP_LIMIT,
+            locator: handle.locator(),
+            whole,
+        };
         let (true, activity) = tunnel.seal_frame(now, Class::Own, &mut frame, target) else {
             return self.counters.count("session-no-relay-key");
         };
-        self.transmit(remote, frame);
+        self.transmit_as(remote, frame, whole);
         if let Some(Activity::Sending(id)) = activity {
             self.data_passes(id, now);
         }
@@ -434,6 +497,7 @@ impl Node {
         for origin in over {
             self.close_session(&origin);
         }
+        self.follow_sessions(now);
         // While we initiate at our own pace the engine's slower one would only interfere.
         let handles: Vec<_> = self
             .sessions
@@ -448,6 +512,31 @@ impl Node {
                 self.send_in_frame(&handle, &message[..length], now);
             }
         }
+    }
+
+    /// Where frames take another way than before, other packets may pass.
+    fn follow_sessions(&mut self, now: Instant) {
+        let mut changed = Vec::new();
+        for (origin, session) in &mut self.sessions {
+            let address = relay::address(session.handle.locator());
+            let via = self.snapshot.fib.lookup(address).and_then(Hop::tunnel);
+            if via.is_some() && via != session.via {
+                if session.via.is_some() {
+                    changed.push(*origin);
+                }
+                session.via = via;
+            }
+        }
+        for origin in changed {
+            self.recheck_session_mtu(origin, Reason::Settling, now);
+        }
+    }
+
+    /// Of the session, and of the first hop.
+    fn session_mtu(&self, handle: &SessionHandle) -> u16 {
+        let hop = self.snapshot.fib.lookup(relay::address(handle.locator()));
+        let tunnel = hop.and_then(Hop::tunnel).and_then(|id| self.tunnels.get(&id));
+        tunnel.map_or(handle.mtu(), |t| handle.mtu().min(t.handle.relay_mtu()))
     }
 
     /// Ends the sessions whose certificates are void, or not those that they were made for.
@@ -489,6 +578,7 @@ impl Node {
                 address,
                 via,
                 up: handle.is_up(),
+                mtu: self.session_mtu(handle),
                 age: now.saturating_since(session.created),
                 idle: now.saturating_since(session.last_used()),
                 sent: handle.sent(),

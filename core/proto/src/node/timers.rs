@@ -35,10 +35,14 @@ pub(super) enum Timer {
     Gossip(TunnelId),
     /// Compare directories.
     Digest(TunnelId),
+    /// Ask which packets pass.
+    PathMtu(TunnelId),
     /// A tunnel that is being replaced closes.
     Close(TunnelId),
     /// Begin the handshake of an end-to-end session again.
     Initiate(RouterId),
+    /// Ask which packets get to the other end of a session.
+    SessionMtu(RouterId),
 }
 
 impl Timer {
@@ -60,13 +64,15 @@ impl Timer {
             Self::Echo(_) => "echo",
             Self::Gossip(_) => "gossip",
             Self::Digest(_) => "digest",
+            Self::PathMtu(_) => "path-mtu",
             Self::Close(_) => "close",
             Self::Initiate(_) => "initiate",
+            Self::SessionMtu(_) => "session-mtu",
         }
     }
 
     /// Every timer of a tunnel.
-    fn of_tunnel(tunnel: TunnelId) -> [Self; 8] {
+    fn of_tunnel(tunnel: TunnelId) -> [Self; 9] {
         [
             Self::Dialling(tunnel),
             Self::Hello(tunnel),
@@ -75,6 +81,7 @@ impl Timer {
             Self::Echo(tunnel),
             Self::Gossip(tunnel),
             Self::Digest(tunnel),
+            Self::PathMtu(tunnel),
             Self::Close(tunnel),
         ]
     }

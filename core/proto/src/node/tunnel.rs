@@ -8,6 +8,7 @@ use crate::{
     identity::{NodeId, TunnelKey},
     mesh::{
         gossip::{Outbox, Reassembly},
+        path_mtu::{LINK_SIZES, PathMtu},
         patience::Delivery,
         random::Random,
     },
@@ -175,6 +176,7 @@ pub(super) struct Tunnel {
     pub(super) relay_key: OwnKey,
     pub(super) liveness: Liveness,
     pub(super) rtt: Rtt,
+    pub(super) mtu: PathMtu,
     pub(super) outbox: Outbox,
     pub(super) reassembly: Reassembly,
     /// Bundles taken before the peer was accepted.
@@ -224,6 +226,7 @@ impl Tunnel {
             relay_key,
             liveness: Liveness::new(now),
             rtt: Rtt::default(),
+            mtu: PathMtu::new(LINK_SIZES),
             outbox: Outbox::default(),
             reassembly: Reassembly::default(),
             early_bundles: 0,

@@ -98,31 +98,53 @@ impl Node {
         let Some(tunnel) = self.tunnels.get(&id) else {
             return;
         };
-        let header = UdpHeader {
-            source: self.link_local,
-            destination: tunnel.peer_link_local().unwrap_or(ALL_NODES),
-            hop_limit: 1,
-            source_port: link::PORT,
-            destination_port: link::PORT,
-        };
+        let destination = tunnel.peer_link_local().unwrap_or(ALL_NODES);
+        let header = self.link_header(destination);
         self.send_packet(id, &header, &message.encode(), now);
     }
 
+    /// In a packet of this size, which is not to be fragmented.
+    pub(super) fn send_link_sized(&mut self, id: TunnelId, message: &Message, size: u16, now: Instant) {
+        let Some(peer) = self.tunnels.get(&id).and_then(Tunnel::peer_link_local) else {
+            return;
+        };
+        if let Some(mut packet) = packet::udp_packet(&self.link_header(peer), &message.encode()) {
+            packet.resize(packet.len().max(size.into()), 0);
+            self.seal_control(id, &packet, true, now);
+        }
+    }
+
+    pub(super) fn link_header(&self, destination: Ipv6Addr) -> UdpHeader {
+        UdpHeader {
+            source: self.link_local,
+            destination,
+            hop_limit: 1,
+            source_port: link::PORT,
+            destination_port: link::PORT,
+        }
+    }
+
     pub(super) fn send_packet(&mut self, id: TunnelId, header: &UdpHeader, payload: &[u8], now: Instant) {
+        match packet::udp_packet(header, payload) {
+            Some(packet) => self.seal_control(id, &packet, false, now),
+            None => self.counters.count("packet-not-sendable"),
+        }
+    }
+
+    fn seal_control(&mut self, id: TunnelId, packet: &[u8], whole: bool, now: Instant) {
         let Some(tunnel) = self.tunnels.get(&id) else {
             return;
         };
-        let (Some(packet), Some(remote)) = (packet::udp_packet(header, payload), tunnel.handle.endpoint())
-        else {
+        let Some(remote) = tunnel.handle.endpoint() else {
             self.counters.count("packet-not-sendable");
             return;
         };
         let handle = Arc::clone(&tunnel.handle);
-        let datagram = match handle.seal(now, Class::Control, &packet, &mut self.scratch).0 {
+        let datagram = match handle.seal(now, Class::Control, packet, &mut self.scratch).0 {
             Sealed::Datagram(datagram) | Sealed::Handshake(datagram) => datagram.to_vec(),
             Sealed::Nothing => return,
         };
-        self.transmit(remote, datagram);
+        self.transmit_as(remote, datagram, whole);
     }
 
     /// Lets every tunnel and every session renew its keys. Tunnels that have none yet are dialled at our own pace,

@@ -1,12 +1,12 @@
 //! End-to-end sessions as the data plane sees them.
 
-use super::{Activity, AtomicInstant, Counter, Traffic, covers};
+use super::{Activity, AtomicInstant, Counter, MIN_MTU, Traffic, covers};
 use crate::{
     Duration, Instant, IpNet, RouterId,
     tunnel::{Opened, Sealed, Session},
 };
 use core::net::{Ipv6Addr, SocketAddr};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// How long data may go out without an answer before control hears of it, at first.
@@ -22,6 +22,7 @@ pub struct SessionHandle {
     sources: Box<[IpNet]>,
     session: Box<dyn Session>,
     up: AtomicBool,
+    mtu: AtomicU16,
     sent: Counter,
     received: Counter,
     last_sent: AtomicInstant,
@@ -41,6 +42,7 @@ impl SessionHandle {
             sources: sources.into(),
             session,
             up: AtomicBool::new(false),
+            mtu: AtomicU16::new(MIN_MTU),
             sent: Counter::default(),
             received: Counter::default(),
             last_sent: AtomicInstant::default(),
@@ -73,6 +75,16 @@ impl SessionHandle {
 
     pub fn set_up(&self, up: bool) {
         self.up.store(up, Relaxed);
+    }
+
+    /// Largest packet in octets that gets to the other end, whatever the first hop takes.
+    pub fn mtu(&self) -> u16 {
+        self.mtu.load(Relaxed)
+    }
+
+    /// Never below [`MIN_MTU`].
+    pub fn set_mtu(&self, mtu: u16) {
+        self.mtu.store(mtu.max(MIN_MTU), Relaxed);
     }
 
     pub fn permits_source(&self, source: Ipv6Addr) -> bool {

@@ -70,6 +70,10 @@ pub struct Net {
     pub loss: u64,
     /// Pairs that cannot exchange datagrams.
     pub cut: BTreeSet<(usize, usize)>,
+    /// Longest UDP payload that passes a pair; what is longer vanishes.
+    pub narrow: BTreeMap<(usize, usize), usize>,
+    /// As `narrow`, but only for what must not be fragmented.
+    pub fragmenting: BTreeMap<(usize, usize), usize>,
     /// Civil time at the beginning, by the clocks of hosts that start now.
     pub epoch: u64,
     pub pings: BTreeMap<u64, Ping>,
@@ -99,6 +103,8 @@ impl Net {
             latency: millis(5),
             loss: 0,
             cut: BTreeSet::new(),
+            narrow: BTreeMap::new(),
+            fragmenting: BTreeMap::new(),
             epoch: EPOCH,
             pings: BTreeMap::new(),
             trace: blake3::Hasher::new(),
@@ -312,6 +318,7 @@ impl Net {
             Action::SendInPlace { remote, span } => onwards = Some((remote, span)),
             Action::NeedsSession(packet) => node.handle_unsent_packet(packet, now),
             Action::RelayedHandshake(tunnel, message) => node.handle_relayed_handshake(tunnel, message, now),
+            Action::SessionPacket(origin, packet) => node.handle_session_packet(origin, packet, now),
             Action::Send { remote, datagram } => send = Some((remote, datagram.to_vec())),
             Action::ControlDatagram(datagram) => node.handle_datagram(from, datagram, now),
             Action::ControlPacket(tunnel, packet) => node.handle_tunnel_packet(tunnel, packet, now),
@@ -342,6 +349,11 @@ impl Net {
             }
             let mut sends = Vec::new();
             while let Some(transmit) = node.poll_transmit() {
+                let pair = hosts_between(host, transmit.remote);
+                let most = self.fragmenting.get(&pair);
+                if transmit.whole && most.is_some_and(|most| transmit.datagram.len() > *most) {
+                    continue;
+                }
                 sends.push((transmit.remote, transmit.datagram));
             }
             let (mut probes, mut unsent) = (Vec::new(), Vec::new());
@@ -398,7 +410,9 @@ impl Net {
             return;
         };
         let lost = self.random() % 100 < self.loss;
-        if lost || self.cut.contains(&(host.min(to), host.max(to))) {
+        let pair = (host.min(to), host.max(to));
+        let too_long = self.narrow.get(&pair).is_some_and(|most| datagram.len() > *most);
+        if lost || too_long || self.cut.contains(&pair) {
             return;
         }
         self.inject(to, from, datagram);
@@ -463,6 +477,11 @@ impl Net {
 
     /// Sends a packet that nobody answers.
     pub fn one_way(&mut self, from: usize, to: usize) {
+        self.one_way_sized(from, to, 112);
+    }
+
+    /// One of so many octets.
+    pub fn one_way_sized(&mut self, from: usize, to: usize, size: usize) {
         let header = UdpHeader {
             source: address_of(from),
             destination: address_of(to),
@@ -470,13 +489,14 @@ impl Net {
             source_port: 9,
             destination_port: 9,
         };
-        let mut packet = udp_packet(&header, &[0; 64]).unwrap();
+        let mut packet = udp_packet(&header, &vec![0; size - 48]).unwrap();
         let (mut out, now, h) = (vec![0; 65_535], self.now, &mut self.hosts[from]);
         let mut send = None;
-        if let Action::Send { remote, datagram } =
-            h.forwarder.from_tun(&h.snapshot, &mut packet, &mut out, now)
-        {
-            send = Some((remote, datagram.to_vec()));
+        match h.forwarder.from_tun(&h.snapshot, &mut packet, &mut out, now) {
+            Action::Send { remote, datagram } => send = Some((remote, datagram.to_vec())),
+            Action::Deliver(packet) => h.delivered.push(packet.to_vec()),
+            Action::NeedsSession(packet) => h.node.as_mut().unwrap().handle_unsent_packet(packet, now),
+            _ => {}
         }
         while let Some(activity) = h.forwarder.poll_activity() {
             h.node.as_mut().unwrap().handle_activity(activity, now);
@@ -574,6 +594,14 @@ impl Net {
             .find(|(_, e)| event(e))
             .map(|(at, _)| *at)
     }
+}
+
+fn hosts_between(host: usize, remote: SocketAddr) -> (usize, usize) {
+    let SocketAddr::V4(v4) = remote else {
+        return (host, host);
+    };
+    let to = usize::from(v4.ip().octets()[3]) - 1;
+    (host.min(to), host.max(to))
 }
 
 pub fn prefix(number: usize) -> IpNet {

@@ -115,22 +115,38 @@ pub(crate) fn allow_fragments(socket: &UdpSocket, ipv6: bool) {
     let _ = sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT);
     if ipv6 {
         let _ = sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT);
-        clear_ipv6_dontfrag(socket);
+        set_ipv6_dontfrag(socket, false);
     }
+}
+
+/// Until [`allow_fragments`]. What the system has learnt of path MTUs is not asked either: it may be wrong by now.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn forbid_fragments(socket: &UdpSocket, ipv6: bool) {
+    use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
+    let _ = sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::PROBE);
+    if ipv6 {
+        let _ = sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::PROBE);
+        set_ipv6_dontfrag(socket, true);
+    }
+}
+
+/// Whether an error of sending means that the datagram is larger than its way takes without fragments.
+pub(crate) fn is_too_large(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
 /// rustix and socket2 know no name for this option.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn clear_ipv6_dontfrag(socket: &UdpSocket) {
+fn set_ipv6_dontfrag(socket: &UdpSocket, on: bool) {
     use std::os::fd::AsRawFd;
-    let off: libc::c_int = 0;
-    // SAFETY: the descriptor is open for the length of the call, and the pointer and length describe `off`.
+    let value = libc::c_int::from(on);
+    // SAFETY: the descriptor is open for the length of the call, and the pointer and length describe `value`.
     let _ = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_IPV6,
             libc::IPV6_DONTFRAG,
-            (&raw const off).cast(),
+            (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
@@ -139,3 +155,7 @@ fn clear_ipv6_dontfrag(socket: &UdpSocket) {
 /// quinn-udp sets DF on these systems too; that it is left on is a limit of theirs for now.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn allow_fragments(_: &UdpSocket, _: bool) {}
+
+/// See [`allow_fragments`].
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn forbid_fragments(_: &UdpSocket, _: bool) {}

@@ -11,7 +11,8 @@ use std::{
 };
 use windows_sys::Win32::Networking::WinSock::{
     FD_READ, IP_DONTFRAGMENT, IPPROTO_IP, IPPROTO_IPV6, IPV6_DONTFRAG, POLLWRNORM, SIO_UDP_CONNRESET, SOCKET,
-    SOCKET_ERROR, WSAEVENT, WSAEventSelect, WSAGetLastError, WSAIoctl, WSAPOLLFD, WSAPoll, setsockopt,
+    SOCKET_ERROR, WSAEMSGSIZE, WSAEVENT, WSAEventSelect, WSAGetLastError, WSAIoctl, WSAPOLLFD, WSAPoll,
+    setsockopt,
 };
 
 /// Tells when a socket has something to read.
@@ -73,22 +74,36 @@ pub(crate) fn wait_writable(socket: &UdpSocket, limit: Duration) -> io::Result<(
 /// Undoes what quinn-udp sets for QUIC, which must not be fragmented. A failure leaves DF on, which on nearly
 /// all paths changes nothing.
 pub(crate) fn allow_fragments(socket: &UdpSocket, ipv6: bool) {
-    clear(socket, IPPROTO_IP, IP_DONTFRAGMENT);
+    set_dont_fragment(socket, ipv6, false);
+}
+
+/// Until [`allow_fragments`].
+pub(crate) fn forbid_fragments(socket: &UdpSocket, ipv6: bool) {
+    set_dont_fragment(socket, ipv6, true);
+}
+
+fn set_dont_fragment(socket: &UdpSocket, ipv6: bool, on: bool) {
+    set(socket, IPPROTO_IP, IP_DONTFRAGMENT, on);
     if ipv6 {
-        clear(socket, IPPROTO_IPV6, IPV6_DONTFRAG);
+        set(socket, IPPROTO_IPV6, IPV6_DONTFRAG, on);
     }
 }
 
-fn clear(socket: &UdpSocket, level: i32, option: i32) {
-    let off = 0_u32;
-    // SAFETY: the socket is open, and pointer and length describe `off`.
+/// Whether an error of sending means that the datagram is larger than its way takes without fragments.
+pub(crate) fn is_too_large(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(WSAEMSGSIZE)
+}
+
+fn set(socket: &UdpSocket, level: i32, option: i32, on: bool) {
+    let value = u32::from(on);
+    // SAFETY: the socket is open, and pointer and length describe `value`.
     let _ = unsafe {
         setsockopt(
             raw(socket),
             level,
             option,
-            (&raw const off).cast(),
-            size_of_val(&off) as i32,
+            (&raw const value).cast(),
+            size_of_val(&value) as i32,
         )
     };
 }

@@ -25,10 +25,13 @@ pub(super) fn open<D>(wanted: bool, build: impl Fn(bool) -> io::Result<D>) -> io
     Ok((build(false)?, false))
 }
 
-/// Octets of a super-packet that the kernel makes for the device: 49 segments of TCP at [`crate::tun::MTU`], which is
-/// what fits one train (65,507 octets of UDP), and the kernel's reserve for headers. A larger one would leave a small
-/// rest, which costs as many system calls and wake-ups on the way as a whole train.
-const SUPER_PACKET: u32 = 49 * (crate::tun::MTU as u32 - 60) + 600;
+/// Datagrams of the largest size that fit one train (65,507 octets of UDP): WireGuard's 32 octets are on top of the MTU.
+const TRAIN: u32 = 65_507 / (crate::tun::MTU as u32 + 32);
+/// Octets of a super-packet that the kernel makes for the device: no more segments of TCP than one train holds, which is
+/// 45, and the kernel's reserve for headers. A larger one would leave a small rest, which costs as many system calls and
+/// wake-ups on the way as a whole train. Segments are counted as small as they are behind relays, whose header takes
+/// 40 octets more: direct ones are larger, and 44 of them fit.
+const SUPER_PACKET: u32 = TRAIN * (crate::tun::MTU as u32 - 40 - 60) + 600;
 /// Packets and super-packets that may wait for us in each queue: enough for a burst, and little delay. Linux's 500 are up to 30 MB.
 const QUEUE: u32 = 128;
 
