@@ -4,12 +4,11 @@ use super::{
     DownReason, Node,
     timers::Timer,
     tunnel::{Dial, Phase},
-    tunnels::SESSION_TICK,
 };
 use crate::{
     Duration, Instant,
     identity::NodeId,
-    tunnel::{Initiation, Opened, TunnelId},
+    tunnel::{Opened, TunnelId},
 };
 use core::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +22,8 @@ const LONGEST_ROUND: Duration = Duration::from_secs(16);
 const ROUNDS: u32 = 6;
 /// How long the ends of a tunnel have to accept each other.
 pub(super) const GREETING_TIME: Duration = Duration::from_secs(10);
-/// Tunnels at a time with strangers who have not shown a certificate, and with whom may be members.
+/// Tunnels at a time with strangers who have not shown a certificate, and with whom may be members (more where more
+/// are wanted as neighbours). The next one takes the place of the one that is least likely to become anything.
 const MAX_STRANGERS: usize = 64;
 const MAX_UNGREETED: usize = 256;
 
@@ -97,18 +97,8 @@ impl Node {
 
     /// Somebody begins a handshake.
     pub(super) fn accept_initiation(&mut self, remote: SocketAddr, datagram: &[u8], now: Instant) {
-        self.timers.advance(Timer::Sessions, now + SESSION_TICK);
-        let key = match self
-            .factory
-            .identify_initiation(now, remote, datagram, &mut self.scratch)
-        {
-            Initiation::From(key) => key,
-            Initiation::Cookie(cookie) => {
-                let cookie = cookie.to_vec();
-                self.counters.count("handshake-cookie");
-                return self.transmit(remote, cookie);
-            }
-            Initiation::Rejected => return self.counters.count("handshake-rejected"),
+        let Some(key) = self.factory.identify_initiation(datagram) else {
+            return self.counters.count("handshake-rejected");
         };
         let known = self.by_key.get(&key).copied();
         if known.is_none() && self.stop.is_stopping() || key == self.certificate.tunnel_key {
@@ -117,18 +107,12 @@ impl Node {
         let id = match known {
             Some(id) => id,
             None => {
-                let ungreeted = self
-                    .tunnels
-                    .values()
-                    .filter(|t| t.phase == Phase::Greeting && !t.outgoing)
-                    .count();
                 let is_member = self.directory.by_tunnel_key(&key).is_some();
-                if ungreeted >= if is_member { MAX_UNGREETED } else { MAX_STRANGERS } {
-                    return self.counters.count("handshake-limit");
-                }
+                self.make_room_for_newcomer(is_member, now);
                 let Some(id) = self.add_tunnel(key, Phase::Greeting, Some(remote), now) else {
                     return self.counters.count("handshake-limit");
                 };
+                self.newcomers.insert(id, is_member);
                 self.timers.set(Timer::GiveUp(id), now + GREETING_TIME);
                 id
             }
@@ -150,6 +134,31 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Of strangers and of those who may be members, each kind has its places, so that neither keeps the other out.
+    /// When they are used up, the oldest goes that has not yet sent anything by its new keys: a replayed or
+    /// invented initiation never does. Refusing the newcomer instead would let whoever fills the places faster than
+    /// they expire keep all others out.
+    fn make_room_for_newcomer(&mut self, is_member: bool, now: Instant) {
+        let places = if is_member {
+            MAX_UNGREETED.max(self.parameters.incoming)
+        } else {
+            MAX_STRANGERS
+        };
+        let same_kind = || self.newcomers.iter().filter(|(_, member)| **member == is_member);
+        if same_kind().count() < places {
+            return;
+        }
+        let is_proven = |id: &TunnelId| {
+            let tunnel = self.tunnels.get(id);
+            tunnel.is_some_and(|t| t.handle.last_received().is_some())
+        };
+        let Some((_, oldest)) = same_kind().map(|(id, _)| (is_proven(id), *id)).min() else {
+            return;
+        };
+        self.counters.count("handshake-limit");
+        self.close_tunnel(oldest, DownReason::Limit, now);
     }
 
     /// An answer (or a cookie) to a handshake of ours.

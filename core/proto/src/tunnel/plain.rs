@@ -6,7 +6,7 @@
 //! There are no cookies.
 
 use super::{
-    INITIATION_LENGTH, Initiation, MAX_INDEX, MessageKind, OVERHEAD, Opened, RESPONSE_LENGTH, Sealed,
+    INITIATION_LENGTH, MAX_INDEX, MessageKind, OVERHEAD, Opened, RESPONSE_LENGTH, Screened, Sealed,
 };
 use super::{Session, SessionFactory};
 use crate::{Duration, Instant, identity::TunnelKey};
@@ -60,20 +60,27 @@ impl SessionFactory for PlainFactory {
         })
     }
 
-    fn identify_initiation<'a>(
+    fn screen<'a>(
         &self,
         _now: Instant,
         _source: SocketAddr,
-        datagram: &[u8],
+        initiation: &[u8],
         _out: &'a mut [u8],
-    ) -> Initiation<'a> {
-        match InitiationMessage::parse(datagram) {
-            Some(message) if message.responder == self.key => Initiation::From(message.initiator),
-            _ => Initiation::Rejected,
+    ) -> Screened<'a> {
+        match self.identify_initiation(initiation) {
+            Some(_) => Screened::Passed,
+            None => Screened::Forged,
         }
     }
 
-    fn tick(&self, _now: Instant) {}
+    fn cookies(&self) -> u64 {
+        0
+    }
+
+    fn identify_initiation(&self, initiation: &[u8]) -> Option<TunnelKey> {
+        let message = InitiationMessage::parse(initiation)?;
+        (message.responder == self.key).then_some(message.initiator)
+    }
 }
 
 #[derive(Debug)]
