@@ -93,7 +93,11 @@ impl Far {
     }
 
     fn is_held(&self, net: &Net, number: usize) -> bool {
-        net.hosts[0].snapshot.sessions.with(&self.origin(number)).is_some()
+        net.hosts[0]
+            .snapshot
+            .sessions
+            .with(&self.origin(number))
+            .is_some()
     }
 
     /// A packet goes out in the session.
@@ -110,7 +114,8 @@ impl Far {
 #[test]
 fn of_too_many_sessions_the_least_recently_used_goes_but_rather_one_that_never_was_up() {
     let mut net = Net::mesh(2);
-    net.run_until(secs(10), |net| net.all_reach_all()).expect("they join");
+    net.run_until(secs(10), |net| net.all_reach_all())
+        .expect("they join");
     let far = Far::new(&net, CAPACITY + 4);
     net.command(0, Command::AddBundles(far.bundles.clone()));
     for number in 0..CAPACITY {

@@ -135,16 +135,22 @@ impl Bench {
     fn storm(&self, what: &str, junk: u64) -> Result<Value> {
         let flood = (junk > 0).then(|| Flood::start(&self.stage, junk)).transpose()?;
         let before = self.swarm.report()?.cookies;
-        let cpu = self.stage.cpu()?;
+        let (cpu, lost) = (self.stage.cpu()?, self.stage.lost_at_sockets()?);
         self.swarm.dial(0..self.peers)?;
         let report = self.swarm.wait_open(self.peers, PATIENCE)?;
         let spent = self.stage.cpu()? - cpu;
-        let at = |part: usize| report.opened.get((self.peers * part / 100).saturating_sub(1)).copied();
+        let lost = self.stage.lost_at_sockets()? - lost;
+        let at = |part: usize| {
+            report
+                .opened
+                .get((self.peers * part / 100).saturating_sub(1))
+                .copied()
+        };
         let (half, last) = (at(50).unwrap_or_default(), at(100).unwrap_or_default());
         let status = self.stage.status()?;
         let counters = handshake_counters(&status);
         say(&format!(
-            "{} {what}: half of them up after {:.2} s, all after {:.2} s; {spent:.2} CPU s; {} cookies; junk sent {}; {counters}",
+            "{} {what}: half of them up after {:.2} s, all after {:.2} s; {spent:.2} CPU s; {} cookies; junk sent {}; lost at the socket {lost}; {counters}",
             self.peers,
             half.as_secs_f64(),
             last.as_secs_f64(),
@@ -155,6 +161,7 @@ impl Bench {
             "half_s": half.as_secs_f64(),
             "all_s": last.as_secs_f64(),
             "cpu_s": spent,
+            "lost_at_sockets": lost,
             "cookies": report.cookies - before,
             "counters": counters,
         }))
@@ -167,7 +174,14 @@ impl Bench {
         let length = Duration::from_secs_f64(arguments.seconds);
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
-        table.set_header(["traffic", "peers", "Gbit/s", "× one peer", "CPU s/GB", "× one peer"]);
+        table.set_header([
+            "traffic",
+            "peers",
+            "Gbit/s",
+            "× one peer",
+            "CPU s/GB",
+            "× one peer",
+        ]);
         let mut rows = Vec::new();
         for (way, name) in [(Way::Out, "node to peers"), (Way::In, "peers to node")] {
             let mut samples: Vec<Vec<Sample>> = counts.iter().map(|_| Vec::new()).collect();

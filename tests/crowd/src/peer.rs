@@ -23,6 +23,8 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ROUND: Duration = Duration::from_millis(400);
 const LONGEST_ROUND: Duration = Duration::from_secs(16);
 const HELLO: Duration = Duration::from_millis(250);
+/// As a node's own: a greeting that takes longer has failed.
+const GREETING: Duration = Duration::from_secs(10);
 /// As a node's own: something is said this often while data passes, and for a while after.
 const KEEPALIVE: Duration = Duration::from_millis(200);
 const ACTIVE: Duration = Duration::from_secs(3);
@@ -60,6 +62,7 @@ pub struct Peer {
     seqno: u16,
     /// Next initiation or Hello.
     retry_at: Option<Instant>,
+    greeting_since: Instant,
     tick_at: Instant,
     last_data: Option<Instant>,
     last_sent: Instant,
@@ -87,6 +90,7 @@ impl Peer {
             they_accepted: false,
             seqno: 1,
             retry_at: None,
+            greeting_since: now,
             tick_at: now + TICK,
             last_data: None,
             last_sent: now,
@@ -145,6 +149,7 @@ impl Peer {
         if self.retry_at.is_some_and(|at| at <= now) {
             match self.stage {
                 Stage::Dialling => self.initiate(now),
+                Stage::Greeting if self.greeting_since + GREETING <= now => self.dial(now),
                 Stage::Greeting => self.say_hello(now),
                 Stage::Idle | Stage::Open => self.retry_at = None,
             }
@@ -183,6 +188,7 @@ impl Peer {
                 }
                 if completes && self.stage == Stage::Dialling {
                     self.stage = Stage::Greeting;
+                    self.greeting_since = now;
                     self.say_hello(now);
                 }
             }
@@ -298,9 +304,7 @@ impl Peer {
                     builder.ack(opaque);
                 }
                 Tlv::RouteRequest { .. } => self.add_update(&mut builder),
-                Tlv::SeqnoRequest(request)
-                    if request.router_id == self.member.keys.node_id().router_id() =>
-                {
+                Tlv::SeqnoRequest(request) if request.router_id == self.member.keys.node_id().router_id() => {
                     self.seqno = request.seqno;
                     self.add_update(&mut builder);
                 }

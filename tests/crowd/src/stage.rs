@@ -33,7 +33,9 @@ pub fn place(peer: usize) -> Ipv4Addr {
 pub fn peer_at(address: IpAddr) -> Option<usize> {
     let IpAddr::V4(v4) = address else { return None };
     match v4.octets() {
-        [a, b, high, low] if [a, b] == PEERS && high > 0 => Some(usize::from(high - 1) << 8 | usize::from(low)),
+        [a, b, high, low] if [a, b] == PEERS && high > 0 => {
+            Some(usize::from(high - 1) << 8 | usize::from(low))
+        }
         _ => None,
     }
 }
@@ -72,7 +74,10 @@ impl Stage {
         dir.write(Item::Identity, &member.keys.to_bytes())?;
         dir.write(Item::Certificate, &member.certificate.encode())?;
         dir.write(Item::Network, &members.signed()?.encode())?;
-        dir.write_plain("settings.toml", format!("port = {PORT}\nincoming = {peers}\n").as_bytes())?;
+        dir.write_plain(
+            "settings.toml",
+            format!("port = {PORT}\nincoming = {peers}\n").as_bytes(),
+        )?;
         drop(dir);
         let peers = (0..peers).map(|n| members.member(n + 2, false));
         Ok(Self {
@@ -96,9 +101,13 @@ impl Stage {
     /// Starts the node and waits until it answers.
     pub fn up(&mut self) -> Result<()> {
         let mut command = self.hub.command(mesh::osier()?);
-        command.env("OSIER_STATE_DIR", &self.state).args(["up", "--no-upnp"]);
+        command
+            .env("OSIER_STATE_DIR", &self.state)
+            .args(["up", "--no-upnp"]);
         self.process = Some(self.hub.spawn("osier", command)?);
-        wait_until(Duration::from_secs(20), "the node answers", || self.status().is_ok())?;
+        wait_until(Duration::from_secs(20), "the node answers", || {
+            self.status().is_ok()
+        })?;
         Ok(())
     }
 
@@ -110,7 +119,9 @@ impl Stage {
     /// `osier status --json`
     pub fn status(&self) -> Result<Value> {
         let mut command = self.hub.command(mesh::osier()?);
-        command.env("OSIER_STATE_DIR", &self.state).args(["status", "--json"]);
+        command
+            .env("OSIER_STATE_DIR", &self.state)
+            .args(["status", "--json"]);
         Ok(serde_json::from_str(&mesh::output(&mut command)?)?)
     }
 
@@ -121,6 +132,28 @@ impl Stage {
 
     fn id(&self) -> Result<u32> {
         Ok(self.process.as_ref().context("the node does not run")?.id())
+    }
+
+    /// Datagrams lost in the node's namespace because a socket's buffer was full.
+    pub fn lost_at_sockets(&self) -> Result<u64> {
+        let text = self.hub.shell("cat /proc/net/snmp; cat /proc/net/snmp6")?;
+        let mut lost = 0;
+        let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
+        for pair in lines.windows(2) {
+            let (names, values) = (&pair[0], &pair[1]);
+            if names.first() == Some(&"Udp:") && values.first() == Some(&"Udp:") {
+                let named = names
+                    .iter()
+                    .zip(values)
+                    .find(|(name, _)| **name == "RcvbufErrors");
+                lost += named
+                    .and_then(|(_, count)| count.parse::<u64>().ok())
+                    .unwrap_or(0);
+            }
+        }
+        let six = lines.iter().find(|l| l.first() == Some(&"Udp6RcvbufErrors"));
+        lost += six.and_then(|l| l.get(1)?.parse::<u64>().ok()).unwrap_or(0);
+        Ok(lost)
     }
 
     /// Processor seconds that the node has used.

@@ -114,11 +114,18 @@ impl Swarm {
         let (orders, inbox) = mpsc::channel();
         let began = Moment::now();
         let hub = stage.node();
-        let peers = stage.peers.iter().map(|m| Peer::new(m.clone(), hub.clone(), now(began)));
+        let peers = stage
+            .peers
+            .iter()
+            .map(|m| Peer::new(m.clone(), hub.clone(), now(began)));
         let stop = Arc::new(AtomicBool::new(false));
         let mut task = Task {
             peers: peers.collect(),
-            packets: stage.peers.iter().map(|m| packet(m.address(), stage.member.address())).collect(),
+            packets: stage
+                .peers
+                .iter()
+                .map(|m| packet(m.address(), stage.member.address()))
+                .collect(),
             hub,
             socket,
             state,
@@ -164,7 +171,11 @@ impl Swarm {
         let mut last = self.report()?;
         let began = Moment::now();
         while last.open < count {
-            anyhow::ensure!(began.elapsed() < limit, "only {} of {count} peers are up: {last:?}", last.open);
+            anyhow::ensure!(
+                began.elapsed() < limit,
+                "only {} of {count} peers are up",
+                last.open
+            );
             std::thread::sleep(Duration::from_millis(20));
             last = self.report()?;
         }
@@ -217,7 +228,11 @@ impl Task {
         let mut storage = vec![0; BUFFERS * BUFFER];
         let mut round = Moment::now();
         while !stop.load(Relaxed) {
-            let wait = if self.sending > 0 { Duration::from_micros(100) } else { Duration::from_millis(5) };
+            let wait = if self.sending > 0 {
+                Duration::from_micros(100)
+            } else {
+                Duration::from_millis(5)
+            };
             self.wait(wait);
             while let Ok(order) = inbox.try_recv() {
                 self.obey(order);
@@ -268,7 +283,10 @@ impl Task {
             Order::Report(answer) => {
                 let since = now(self.began) - self.dialled.elapsed();
                 let times = self.peers.iter().filter_map(|p| p.opened_at);
-                let mut opened: Vec<_> = times.filter(|at| *at >= since).map(|at| at.saturating_since(since)).collect();
+                let mut opened: Vec<_> = times
+                    .filter(|at| *at >= since)
+                    .map(|at| at.saturating_since(since))
+                    .collect();
                 opened.sort_unstable();
                 let report = Report {
                     open: self.peers.iter().filter(|p| p.is_open()).count(),
@@ -286,7 +304,10 @@ impl Task {
         let mut buffers = storage.chunks_exact_mut(BUFFER).map(IoSliceMut::new);
         let mut slices: [IoSliceMut<'_>; BUFFERS] =
             std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-        let Ok(count) = self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut meta) else {
+        let Ok(count) = self
+            .state
+            .recv(UdpSockRef::from(&self.socket), &mut slices, &mut meta)
+        else {
             return false;
         };
         let now = now(self.began);
@@ -320,7 +341,9 @@ impl Task {
             src_ip: Some(place(peer).into()),
         };
         // A full socket is a full network.
-        self.state.try_send(UdpSockRef::from(&self.socket), &transmit).is_ok()
+        self.state
+            .try_send(UdpSockRef::from(&self.socket), &transmit)
+            .is_ok()
     }
 
     fn send_data(&mut self) {

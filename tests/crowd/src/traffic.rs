@@ -46,7 +46,9 @@ impl Machine {
         sink.set_nonblocking(false)?;
         sink.set_read_timeout(Some(Duration::from_millis(20)))?;
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&sink), 8 << 20);
-        machine.threads.push(std::thread::spawn(move || count(&sink, &state, &counted, &stop)));
+        machine
+            .threads
+            .push(std::thread::spawn(move || count(&sink, &state, &counted, &stop)));
         let (stop, arrived) = (Arc::clone(&machine.stop), Arc::clone(arrived));
         let state = UdpSocketState::new(UdpSockRef::from(&source))?;
         let _ = state.set_send_buffer_size(UdpSockRef::from(&source), 8 << 20);
@@ -54,7 +56,13 @@ impl Machine {
             while !stop.load(Relaxed) {
                 match targets.load(Relaxed) {
                     0 => std::thread::sleep(Duration::from_millis(5)),
-                    some => send(&source, &state, &peers[..some.min(peers.len())], &arrived, &targets),
+                    some => send(
+                        &source,
+                        &state,
+                        &peers[..some.min(peers.len())],
+                        &arrived,
+                        &targets,
+                    ),
                 }
             }
         }));
@@ -88,7 +96,9 @@ fn count(socket: &UdpSocket, state: &UdpSocketState, arrived: &Arrived, stop: &A
         let Ok(count) = state.recv(UdpSockRef::from(socket), &mut slices, &mut meta) else {
             continue;
         };
-        let packets = meta[..count].iter().map(|m| m.len.div_ceil(m.stride.max(1)) as u64);
+        let packets = meta[..count]
+            .iter()
+            .map(|m| m.len.div_ceil(m.stride.max(1)) as u64);
         arrived.at_node.fetch_add(packets.sum(), Relaxed);
     }
 }

@@ -18,8 +18,7 @@ use osier_proto::{
     relay::{self, HopKey, RelayKey},
     snapshot::{Activity, SessionHandle, TunnelHandle},
     tunnel::{
-        MessageKind, Opened, SessionFactory, TunnelId, plain::PlainFactory,
-        wireguard::WireGuardFactory,
+        MessageKind, Opened, SessionFactory, TunnelId, plain::PlainFactory, wireguard::WireGuardFactory,
     },
 };
 use std::sync::Arc;

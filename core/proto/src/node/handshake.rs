@@ -22,10 +22,14 @@ const LONGEST_ROUND: Duration = Duration::from_secs(16);
 const ROUNDS: u32 = 6;
 /// How long the ends of a tunnel have to accept each other.
 pub(super) const GREETING_TIME: Duration = Duration::from_secs(10);
-/// Tunnels at a time with strangers who have not shown a certificate, and with whom may be members (more where more
-/// are wanted as neighbours). The next one takes the place of the one that is least likely to become anything.
+/// Tunnels at a time with strangers who have not shown a certificate, and with whom may be members; more where more
+/// neighbours are accepted.
 const MAX_STRANGERS: usize = 64;
 const MAX_UNGREETED: usize = 256;
+/// How long such a tunnel keeps its place when others want it: a round trip until the peer uses its new keys, and
+/// some more to exchange certificates.
+const TO_PROVE: Duration = Duration::from_millis(500);
+const TO_GREET: Duration = Duration::from_secs(3);
 
 impl Node {
     pub(super) fn dial(
@@ -108,7 +112,9 @@ impl Node {
             Some(id) => id,
             None => {
                 let is_member = self.directory.by_tunnel_key(&key).is_some();
-                self.make_room_for_newcomer(is_member, now);
+                if !self.make_room_for_newcomer(is_member, now) {
+                    return self.counters.count("handshake-limit");
+                }
                 let Some(id) = self.add_tunnel(key, Phase::Greeting, Some(remote), now) else {
                     return self.counters.count("handshake-limit");
                 };
@@ -137,28 +143,32 @@ impl Node {
     }
 
     /// Of strangers and of those who may be members, each kind has its places, so that neither keeps the other out.
-    /// When they are used up, the oldest goes that has not yet sent anything by its new keys: a replayed or
-    /// invented initiation never does. Refusing the newcomer instead would let whoever fills the places faster than
-    /// they expire keep all others out.
-    fn make_room_for_newcomer(&mut self, is_member: bool, now: Instant) {
+    /// When they are used up, the oldest goes that has not yet sent anything by its new keys, as a replayed or
+    /// invented initiation never does: else whoever fills the places faster than they expire would keep all others
+    /// out. One that has had no time for it yet stays, and the newcomer has to try again.
+    fn make_room_for_newcomer(&mut self, is_member: bool, now: Instant) -> bool {
         let places = if is_member {
             MAX_UNGREETED.max(self.parameters.incoming)
         } else {
-            MAX_STRANGERS
+            MAX_STRANGERS.max(self.parameters.incoming / 4)
         };
         let same_kind = || self.newcomers.iter().filter(|(_, member)| **member == is_member);
         if same_kind().count() < places {
-            return;
+            return true;
         }
-        let is_proven = |id: &TunnelId| {
-            let tunnel = self.tunnels.get(id);
-            tunnel.is_some_and(|t| t.handle.last_received().is_some())
+        let standing = |id: &TunnelId| {
+            let tunnel = self.tunnels.get(id)?;
+            let is_proven = tunnel.handle.last_received().is_some();
+            Some((is_proven, *id, now.saturating_since(tunnel.created)))
         };
-        let Some((_, oldest)) = same_kind().map(|(id, _)| (is_proven(id), *id)).min() else {
-            return;
-        };
-        self.counters.count("handshake-limit");
-        self.close_tunnel(oldest, DownReason::Limit, now);
+        match same_kind().filter_map(|(id, _)| standing(id)).min() {
+            Some((is_proven, oldest, age)) if age >= if is_proven { TO_GREET } else { TO_PROVE } => {
+                self.counters.count("handshake-displaced");
+                self.close_tunnel(oldest, DownReason::Limit, now);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// An answer (or a cookie) to a handshake of ours.

@@ -5,9 +5,7 @@
 //! indices and the counter, so that messages for another session are refused as they would be in earnest.
 //! There are no cookies.
 
-use super::{
-    INITIATION_LENGTH, MAX_INDEX, MessageKind, OVERHEAD, Opened, RESPONSE_LENGTH, Screened, Sealed,
-};
+use super::{INITIATION_LENGTH, MAX_INDEX, MessageKind, OVERHEAD, Opened, RESPONSE_LENGTH, Screened, Sealed};
 use super::{Session, SessionFactory};
 use crate::{Duration, Instant, identity::TunnelKey};
 use core::net::SocketAddr;
