@@ -23,8 +23,8 @@ use std::{
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const LATENCY: Duration = Duration::from_millis(10);
-/// One initiation costs the node's control plane about this much (measured in a release build).
-const HANDSHAKE: Duration = Duration::from_micros(300);
+/// More than one initiation costs the node's control plane in a release build.
+const HANDSHAKE: Duration = Duration::from_micros(500);
 
 fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -394,7 +394,7 @@ fn junk_neither_keeps_members_out_nor_stops_their_traffic() {
     assert!(world.counter("handshake-cookies-sent") > 10_000);
     let busy = HANDSHAKE * world.initiations as u32;
     assert!(
-        busy < Duration::from_secs(1),
+        busy < Duration::from_millis(1500),
         "{} initiations got through",
         world.initiations
     );

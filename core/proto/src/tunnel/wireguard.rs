@@ -21,8 +21,8 @@ use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Initiations a second, from everybody together, before cookies are demanded. Answering one takes a quarter of a
-/// millisecond.
+/// Initiations a second, from everybody together, before cookies are demanded. Each costs several scalar
+/// multiplications: all of them a small part of a processor.
 const HANDSHAKES_PER_SECOND: u64 = 200;
 /// Then this many from each source that has a cookie: hundreds of members may share an address.
 const HANDSHAKES_PER_SOURCE: u64 = 100;
