@@ -32,7 +32,7 @@ soak: install-tools ## long explorations: 10 million Babel events, simulations o
 	tests/soak
 
 bench: install-tools ## Osier beside its peers on this machine, as ratios; Babel at scale (BENCH=--quick: the peers alone, 5 minutes)
-	$(CARGO) build --locked --release -p osier-cli -p osier-e2e -p osier-sim -p osier-babel-bench -p osier-peer-bench
+	$(CARGO) build --locked --release -p osier-cli -p osier-e2e -p osier-sim -p osier-babel-bench -p osier-peer-bench -p osier-crowd
 	tests/bench $(BENCH)
 
 lint: ## formatting, clippy without warnings, architecture rules; cargo-deny where it is installed

@@ -39,7 +39,8 @@ pub enum Action<'a> {
     NeedsSession(&'a [u8]),
     /// Give the message to `Node::handle_relayed_handshake`: it came in a relay frame through the tunnel.
     RelayedHandshake(TunnelId, &'a [u8]),
-    /// Give the datagram to `Node::handle_datagram`: a handshake message or a cookie.
+    /// Give the datagram to `Node::handle_datagram`: an initiation that has passed the screen, an answer to a
+    /// handshake of ours, or a cookie.
     ControlDatagram(&'a [u8]),
     /// Give the decrypted packet to `Node::handle_tunnel_packet`: its source and its destination are link-local
     /// (or the destination multicast).
@@ -76,7 +77,7 @@ pub enum DropReason {
     Unauthenticated,
     /// The neighbour may not send from this source.
     SourceNotPermitted,
-    /// A data message for a session we do not have.
+    /// A message for a session we do not have.
     UnknownReceiver,
     /// A relay frame that is not from the neighbour, was changed on the way, or is for a key that is gone.
     FrameForged,
@@ -92,11 +93,15 @@ pub enum DropReason {
     AwaitingSession,
     /// A packet for us that relays could read or invent, from an origin that can hold a session with us.
     InTheClear,
+    /// A handshake initiation whose sender does not know our key, or that was damaged.
+    HandshakeForged,
+    /// Under load, more handshake initiations from one address than are answered.
+    HandshakeLimit,
 }
 
 impl DropReason {
     /// Every reason, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::NotOurSource,
         Self::Scope,
@@ -115,6 +120,8 @@ impl DropReason {
         Self::SessionRejected,
         Self::AwaitingSession,
         Self::InTheClear,
+        Self::HandshakeForged,
+        Self::HandshakeLimit,
     ];
 
     /// A stable name for metrics and status.
@@ -138,6 +145,8 @@ impl DropReason {
             Self::SessionRejected => "session-rejected",
             Self::AwaitingSession => "awaiting-session",
             Self::InTheClear => "in-the-clear",
+            Self::HandshakeForged => "handshake-forged",
+            Self::HandshakeLimit => "handshake-limit",
         }
     }
 }

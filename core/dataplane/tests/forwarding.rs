@@ -9,8 +9,9 @@ use osier_proto::{
     Duration, Instant,
     fib::Hop,
     snapshot::{Activity, PROBE_MAGIC},
-    tunnel::{Initiation, Opened, TunnelId, wireguard::WireGuardFactory},
+    tunnel::{Opened, Screened, TunnelId, wireguard::WireGuardFactory},
 };
+use std::sync::Arc;
 use support::*;
 
 fn pair(engine: Engine) -> (Router, Router, TunnelId, TunnelId) {
@@ -132,11 +133,10 @@ fn a_handshake_for_or_from_another_key_is_refused() {
             .unwrap()
             .to_vec();
         // Meant for b, sent to c.
+        assert_eq!(c.factory.identify_initiation(&initiation), None, "{engine:?}");
         assert_eq!(
-            c.factory
-                .identify_initiation(c.now, a.socket, &initiation, &mut out),
-            Initiation::Rejected,
-            "{engine:?}"
+            c.factory.screen(c.now, a.socket, &initiation, &mut out),
+            Screened::Forged
         );
         let for_a = c.add_tunnel(a.key, a.socket);
         let opened = c
@@ -157,11 +157,7 @@ fn a_handshake_for_or_from_another_key_is_refused() {
             with_a.open(b.now, c.socket, &initiation, &mut out),
             Opened::Rejected
         );
-        assert_eq!(
-            b.factory
-                .identify_initiation(b.now, c.socket, &initiation, &mut out),
-            Initiation::From(c.key)
-        );
+        assert_eq!(b.factory.identify_initiation(&initiation), Some(c.key));
     }
 }
 
@@ -169,8 +165,8 @@ fn a_handshake_for_or_from_another_key_is_refused() {
 fn a_busy_responder_demands_a_cookie_and_then_answers() {
     let mut a = Router::new(Engine::WireGuard, 1);
     let mut b = Router::new(Engine::WireGuard, 2);
-    // As if the limit was reached: every handshake message counts.
-    b.factory = Box::new(WireGuardFactory::with_limit(&[3; 32], 0));
+    // As if the limit was reached.
+    b.snapshot.screen = Some(Arc::new(WireGuardFactory::with_limit(&[3; 32], 0)));
     let at_a = a.add_tunnel(b.key, b.socket);
     let mut buffer = [0; 200];
     let initiation = a
@@ -179,7 +175,10 @@ fn a_busy_responder_demands_a_cookie_and_then_answers() {
         .initiate(a.now, &mut buffer)
         .unwrap()
         .to_vec();
-    let cookie = b.control(a.socket, &initiation).expect("a cookie");
+    let Done::Send(to, cookie) = b.receive(a.socket, &initiation) else {
+        panic!("no cookie")
+    };
+    assert_eq!(to, a.socket);
     assert_eq!(cookie.len(), 64);
     assert!(
         b.snapshot.tunnels.is_empty(),
@@ -193,15 +192,23 @@ fn a_busy_responder_demands_a_cookie_and_then_answers() {
         .unwrap()
         .to_vec();
     // From another address the cookie is worth nothing.
+    let elsewhere = "198.51.100.1:1".parse().unwrap();
+    assert_eq!(b.receive(elsewhere, &again).datagram().len(), 64);
     assert_eq!(
-        b.control("198.51.100.1:1".parse().unwrap(), &again)
-            .map(|d| d.len()),
-        Some(64)
+        b.receive(a.socket, &again),
+        Done::ControlDatagram(again.clone()),
+        "passed on"
     );
+    // With the cookie its sender is answered, and not without bounds.
+    let passed = (0..1000).filter(|_| b.receive(a.socket, &again) != Done::Drop(DropReason::HandshakeLimit));
+    assert_eq!(passed.count(), 99);
+    b.wait(Duration::from_millis(100));
+    assert_eq!(b.receive(a.socket, &again), Done::ControlDatagram(again.clone()));
+    let mut forged = again;
+    forged[50] ^= 1;
     assert_eq!(
-        b.control(a.socket, &again).map(|d| d.len()),
-        Some(92),
-        "a handshake response"
+        b.receive(a.socket, &forged),
+        Done::Drop(DropReason::HandshakeForged)
     );
 }
 

@@ -22,6 +22,8 @@ pub struct Config {
     pub endpoints: Option<Vec<SocketAddr>>,
     /// Tunnels to choose and keep, 1 ..= 1000.
     pub outgoing: Option<usize>,
+    /// Tunnels that others chose to accept, 0 ..= 3000; three times `outgoing` by default.
+    pub incoming: Option<usize>,
     /// Carry only our own traffic.
     pub leaf: Option<bool>,
     /// Use the system's offloads where it has them (on by default).
@@ -43,6 +45,7 @@ impl Config {
             port_mapping: None,
             endpoints: None,
             outgoing: None,
+            incoming: None,
             leaf: None,
             offload: None,
             aes: None,
@@ -68,7 +71,7 @@ impl Config {
         let outgoing = self.outgoing.or(settings.outgoing).unwrap_or(defaults.outgoing);
         MeshParameters {
             outgoing,
-            incoming: settings.incoming.unwrap_or(3 * outgoing),
+            incoming: self.incoming.or(settings.incoming).unwrap_or(3 * outgoing),
             refresh: settings
                 .refresh_seconds
                 .map_or(defaults.refresh, Duration::from_secs),

@@ -192,13 +192,16 @@ impl ControlLoop {
         while !self.stopped {
             let wake = self.next(&mut trouble).await;
             self.handle(wake);
-            // A burst shares one turn of the loop, never more than this, so that questions get their answers.
+            // A burst shares one turn of the loop, never more than this, so that questions get their answers; and
+            // one table, which is long where there are many tunnels.
             for _ in 0..BURST {
                 let Ok(message) = self.parts.from_path.try_recv() else {
                     break;
                 };
-                self.handle(Wake::Path(message));
+                let now = self.now();
+                self.handle_path(message, now);
             }
+            self.drain();
         }
         self.save_cache();
         self.save_sequences();

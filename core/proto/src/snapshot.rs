@@ -13,7 +13,7 @@ use crate::{
     Duration, Instant, IpNet, RouterId,
     fib::Fib,
     relay::{self, Header, Refusal, RelayKey, Target},
-    tunnel::{OVERHEAD, Opened, Sealed, Session, TunnelId},
+    tunnel::{OVERHEAD, Opened, Sealed, Session, SessionFactory, TunnelId},
 };
 use core::net::{Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
@@ -465,6 +465,9 @@ pub struct Snapshot {
     pub network: IpNet,
     /// There is no TUN device and no kernel behind it: answer ICMPv6 echo requests to our address ourselves.
     pub answers_echo: bool,
+    /// Has the first look at handshake initiations, so that a flood of them never reaches control. Without it
+    /// all pass.
+    pub screen: Option<Arc<dyn SessionFactory>>,
 }
 
 impl Snapshot {
@@ -483,6 +486,7 @@ impl Snapshot {
             own,
             network,
             answers_echo: false,
+            screen: None,
         }
     }
 

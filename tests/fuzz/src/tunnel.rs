@@ -6,7 +6,7 @@ use osier_proto::{
     Duration, Instant,
     identity::TunnelKey,
     tunnel::{
-        Initiation, MessageKind, Opened, Sealed, Session, SessionFactory, plain::PlainFactory,
+        MessageKind, Opened, Screened, Sealed, Session, SessionFactory, plain::PlainFactory,
         wireguard::WireGuardFactory,
     },
 };
@@ -26,11 +26,10 @@ fn receive(factory: &dyn SessionFactory, session: &dyn Session, data: &[u8]) -> 
     for datagram in split(data) {
         now += Duration::from_millis(10);
         let known = MessageKind::of(datagram);
-        if matches!(
-            factory.identify_initiation(now, source(), datagram, &mut out),
-            Initiation::From(_)
-        ) {
+        let screened = factory.screen(now, source(), datagram, &mut out);
+        if factory.identify_initiation(datagram).is_some() {
             assert!(known.is_some(), "an initiation that is no message");
+            assert_ne!(screened, Screened::Forged, "what can be read is not forged");
             accepted = true;
         }
         match session.open(now, source(), datagram, &mut out) {

@@ -25,6 +25,9 @@ pub(crate) struct UpArgs {
     /// How many tunnels to choose and keep [default: 6; others choose as many with us]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     neighbours: Option<u16>,
+    /// How many tunnels that others chose to accept [default: 3 times as many as --neighbours; a hub takes more]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=3000))]
+    incoming: Option<u16>,
     /// Carry only this node's own traffic
     #[arg(long)]
     leaf: bool,
@@ -70,6 +73,7 @@ pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
     config.port_mapping = args.no_upnp.then_some(false);
     config.endpoints = (!args.endpoints.is_empty()).then(|| args.endpoints.clone());
     config.outgoing = args.neighbours.map(usize::from);
+    config.incoming = args.incoming.map(usize::from);
     config.leaf = args.leaf.then_some(true);
     config.offload = args.no_offload.then_some(false);
     config.aes = args.no_aes.then_some(false);

@@ -11,7 +11,7 @@ use osier_proto::{
     fib::Hop,
     packet::{self, IcmpError},
     snapshot::{Class, TunnelHandle},
-    tunnel::{MessageKind, Opened},
+    tunnel::{MessageKind, Opened, Screened},
 };
 
 impl Forwarder {
@@ -26,8 +26,12 @@ impl Forwarder {
         let receiver = match MessageKind::of(datagram).ok_or(DropReason::Malformed)? {
             MessageKind::Data(receiver) => receiver,
             MessageKind::Frame(_) => return self.relay(snapshot, source, datagram, out, now),
-            MessageKind::Initiation | MessageKind::Response(_) | MessageKind::Cookie(_) => {
-                return Ok(Verdict::ControlDatagram);
+            MessageKind::Initiation => return screen(snapshot, source, datagram, out, now),
+            MessageKind::Response(receiver) | MessageKind::Cookie(receiver) => {
+                return match snapshot.receivers.contains_key(&(receiver >> 8)) {
+                    true => Ok(Verdict::ControlDatagram),
+                    false => Err(DropReason::UnknownReceiver),
+                };
             }
         };
         let tunnel = snapshot
@@ -136,6 +140,25 @@ impl Forwarder {
             }
         }
         Ok(Verdict::Deliver(length))
+    }
+}
+
+/// Whether control is bothered with a handshake initiation.
+fn screen(
+    snapshot: &Snapshot,
+    source: SocketAddr,
+    initiation: &[u8],
+    out: &mut [u8],
+    now: Instant,
+) -> Result<Verdict, DropReason> {
+    let Some(factory) = &snapshot.screen else {
+        return Ok(Verdict::ControlDatagram);
+    };
+    match factory.screen(now, source, initiation, out) {
+        Screened::Passed => Ok(Verdict::ControlDatagram),
+        Screened::Cookie(cookie) => Ok(Verdict::Send(source, cookie.len())),
+        Screened::Forged => Err(DropReason::HandshakeForged),
+        Screened::TooMany => Err(DropReason::HandshakeLimit),
     }
 }
 

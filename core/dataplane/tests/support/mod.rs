@@ -18,8 +18,7 @@ use osier_proto::{
     relay::{self, HopKey, RelayKey},
     snapshot::{Activity, SessionHandle, TunnelHandle},
     tunnel::{
-        Initiation, MessageKind, Opened, SessionFactory, TunnelId, plain::PlainFactory,
-        wireguard::WireGuardFactory,
+        MessageKind, Opened, SessionFactory, TunnelId, plain::PlainFactory, wireguard::WireGuardFactory,
     },
 };
 use std::sync::Arc;
@@ -160,14 +159,7 @@ impl Router {
         let tunnel = match kind.session_index() {
             Some(index) => Arc::clone(self.snapshot.receivers.get(&index)?),
             None => {
-                let key = match self
-                    .factory
-                    .identify_initiation(self.now, source, datagram, &mut out)
-                {
-                    Initiation::From(key) => key,
-                    Initiation::Cookie(cookie) => return Some(cookie.to_vec()),
-                    Initiation::Rejected => return None,
-                };
+                let key = self.factory.identify_initiation(datagram)?;
                 let id = self.add_tunnel(key, source);
                 Arc::clone(&self.snapshot.tunnels[&id])
             }

@@ -27,8 +27,9 @@ use osier_proto::{Instant, RouterId, Snapshot, snapshot::Activity, tunnel::Tunne
 use std::{io, net::SocketAddr, sync::Arc, thread::JoinHandle};
 use tokio::sync::mpsc;
 
-/// Messages to control that may wait.
-pub const CHANNEL: usize = 1024;
+/// Messages to control that may wait: a few from each of a thousand peers that come at once. Each holds a packet at
+/// most, mostly a small one.
+pub const CHANNEL: usize = 4096;
 
 /// What the packet threads have for control.
 #[derive(Debug)]

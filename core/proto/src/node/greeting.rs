@@ -241,6 +241,7 @@ impl Node {
         let Some(certificate) = tunnel.certificate.clone() else {
             return;
         };
+        self.newcomers.remove(&id);
         tunnel.phase = Phase::Open;
         tunnel.opened_at = Some(now);
         tunnel.digests = 0;

@@ -4,12 +4,11 @@ use super::{
     DownReason, Node,
     timers::Timer,
     tunnel::{Dial, Phase},
-    tunnels::SESSION_TICK,
 };
 use crate::{
     Duration, Instant,
     identity::NodeId,
-    tunnel::{Initiation, Opened, TunnelId},
+    tunnel::{Opened, TunnelId},
 };
 use core::net::SocketAddr;
 use std::sync::Arc;
@@ -23,9 +22,14 @@ const LONGEST_ROUND: Duration = Duration::from_secs(16);
 const ROUNDS: u32 = 6;
 /// How long the ends of a tunnel have to accept each other.
 pub(super) const GREETING_TIME: Duration = Duration::from_secs(10);
-/// Tunnels at a time with strangers who have not shown a certificate, and with whom may be members.
+/// Tunnels at a time with strangers who have not shown a certificate, and with whom may be members; more where more
+/// neighbours are accepted.
 const MAX_STRANGERS: usize = 64;
 const MAX_UNGREETED: usize = 256;
+/// How long such a tunnel keeps its place when others want it: a round trip until the peer uses its new keys, and
+/// some more to exchange certificates.
+const TO_PROVE: Duration = Duration::from_millis(500);
+const TO_GREET: Duration = Duration::from_secs(3);
 
 impl Node {
     pub(super) fn dial(
@@ -97,18 +101,8 @@ impl Node {
 
     /// Somebody begins a handshake.
     pub(super) fn accept_initiation(&mut self, remote: SocketAddr, datagram: &[u8], now: Instant) {
-        self.timers.advance(Timer::Sessions, now + SESSION_TICK);
-        let key = match self
-            .factory
-            .identify_initiation(now, remote, datagram, &mut self.scratch)
-        {
-            Initiation::From(key) => key,
-            Initiation::Cookie(cookie) => {
-                let cookie = cookie.to_vec();
-                self.counters.count("handshake-cookie");
-                return self.transmit(remote, cookie);
-            }
-            Initiation::Rejected => return self.counters.count("handshake-rejected"),
+        let Some(key) = self.factory.identify_initiation(datagram) else {
+            return self.counters.count("handshake-rejected");
         };
         let known = self.by_key.get(&key).copied();
         if known.is_none() && self.stop.is_stopping() || key == self.certificate.tunnel_key {
@@ -117,18 +111,14 @@ impl Node {
         let id = match known {
             Some(id) => id,
             None => {
-                let ungreeted = self
-                    .tunnels
-                    .values()
-                    .filter(|t| t.phase == Phase::Greeting && !t.outgoing)
-                    .count();
                 let is_member = self.directory.by_tunnel_key(&key).is_some();
-                if ungreeted >= if is_member { MAX_UNGREETED } else { MAX_STRANGERS } {
+                if !self.make_room_for_newcomer(is_member, now) {
                     return self.counters.count("handshake-limit");
                 }
                 let Some(id) = self.add_tunnel(key, Phase::Greeting, Some(remote), now) else {
                     return self.counters.count("handshake-limit");
                 };
+                self.newcomers.insert(id, is_member);
                 self.timers.set(Timer::GiveUp(id), now + GREETING_TIME);
                 id
             }
@@ -149,6 +139,35 @@ impl Node {
                     self.close_tunnel(id, DownReason::Refused, now);
                 }
             }
+        }
+    }
+
+    /// Of strangers and of those who may be members, each kind has its places, so that neither keeps the other out.
+    /// When they are used up, the oldest goes that has not yet sent anything by its new keys, as a replayed or
+    /// invented initiation never does: else whoever fills the places faster than they expire would keep all others
+    /// out. One that has had no time for it yet stays, and the newcomer has to try again.
+    fn make_room_for_newcomer(&mut self, is_member: bool, now: Instant) -> bool {
+        let places = if is_member {
+            MAX_UNGREETED.max(self.parameters.incoming)
+        } else {
+            MAX_STRANGERS.max(self.parameters.incoming / 4)
+        };
+        let same_kind = || self.newcomers.iter().filter(|(_, member)| **member == is_member);
+        if same_kind().count() < places {
+            return true;
+        }
+        let standing = |id: &TunnelId| {
+            let tunnel = self.tunnels.get(id)?;
+            let is_proven = tunnel.handle.last_received().is_some();
+            Some((is_proven, *id, now.saturating_since(tunnel.created)))
+        };
+        match same_kind().filter_map(|(id, _)| standing(id)).min() {
+            Some((is_proven, oldest, age)) if age >= if is_proven { TO_GREET } else { TO_PROVE } => {
+                self.counters.count("handshake-displaced");
+                self.close_tunnel(oldest, DownReason::Limit, now);
+                true
+            }
+            _ => false,
         }
     }
 

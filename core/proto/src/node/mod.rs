@@ -87,9 +87,9 @@ pub struct Node {
     network: Network,
     certificate: Certificate,
     parameters: MeshParameters,
-    factory: Box<dyn SessionFactory>,
+    factory: Arc<dyn SessionFactory>,
     /// For end-to-end sessions: their handshakes and those of tunnels do not share a limit.
-    session_factory: Box<dyn SessionFactory>,
+    session_factory: Arc<dyn SessionFactory>,
     random: Random,
     /// Civil time at a point of ours.
     wall_clock: (UnixTime, Instant),
@@ -105,6 +105,8 @@ pub struct Node {
     tunnels: BTreeMap<TunnelId, Tunnel>,
     by_key: BTreeMap<TunnelKey, TunnelId>,
     by_peer: BTreeMap<NodeId, TunnelId>,
+    /// Tunnels that others began and that are not open yet, and whether they may be members; the oldest first.
+    newcomers: BTreeMap<TunnelId, bool>,
     next_tunnel: u32,
     sessions: sessions::EndToEndSessions,
     /// A neighbour about to be replaced, and the tunnel that is to take its place.
@@ -158,13 +160,13 @@ impl Node {
             Err(error) => return Err(error.into()),
         }
         let mut random = Random::new(seed);
-        let factory = || -> Box<dyn SessionFactory> {
+        let factory = || -> Arc<dyn SessionFactory> {
             match config.engine {
                 Engine::WireGuard { aes } => {
                     let factory = WireGuardFactory::new(keys.tunnel_secret());
-                    Box::new(if aes { factory } else { factory.without_aes() })
+                    Arc::new(if aes { factory } else { factory.without_aes() })
                 }
-                Engine::Plain => Box::new(PlainFactory::new(keys.tunnel_key())),
+                Engine::Plain => Arc::new(PlainFactory::new(keys.tunnel_key())),
             }
         };
         let (factory, session_factory) = (factory(), factory());
@@ -174,6 +176,7 @@ impl Node {
             network.prefix,
         );
         snapshot.answers_echo = config.engine == Engine::Plain;
+        snapshot.screen = Some(Arc::clone(&factory));
         let babel = routing::speaker(id.router_id(), config.seqno, random.draw(), now);
         let mut node = Self {
             id,
@@ -192,6 +195,7 @@ impl Node {
             tunnels: BTreeMap::new(),
             by_key: BTreeMap::new(),
             by_peer: BTreeMap::new(),
+            newcomers: BTreeMap::new(),
             next_tunnel: 1,
             sessions: BTreeMap::new(),
             replacing: None,
@@ -238,7 +242,8 @@ impl Node {
             .retain(|r| !matches!(r, Request::SaveCache | Request::SaveRevocations));
     }
 
-    /// A datagram that the data plane did not consume: handshakes and cookies.
+    /// A datagram that the data plane did not consume: handshakes and cookies. Initiations have passed
+    /// [`Snapshot::screen`], which bounds how many there are; one that has not is answered all the same.
     pub fn handle_datagram(&mut self, remote: SocketAddr, datagram: &[u8], now: Instant) {
         if self.stop.is_done() {
             return;

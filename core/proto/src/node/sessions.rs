@@ -23,7 +23,7 @@ use crate::{
     packet::{self, IcmpError},
     relay::{self, HEADER, HOP_LIMIT, Target},
     snapshot::{Activity, Class, PATIENCE, SessionHandle, Traffic},
-    tunnel::{Cipher, Initiation, MAX_INDEX, MessageKind, OVERHEAD, Opened, Sealed, TunnelId},
+    tunnel::{Cipher, MAX_INDEX, MessageKind, OVERHEAD, Opened, Screened, Sealed, TunnelId},
 };
 use core::net::{Ipv6Addr, SocketAddr};
 use std::{
@@ -317,14 +317,16 @@ impl Node {
     /// Somebody begins a handshake with us.
     fn answer_initiation(&mut self, remote: SocketAddr, message: &[u8], now: Instant) {
         let mut out = [0; MESSAGE];
-        let key = match self
-            .session_factory
-            .identify_initiation(now, remote, message, &mut out)
-        {
-            Initiation::From(key) => key,
+        match self.session_factory.screen(now, remote, message, &mut out) {
+            Screened::Passed => {}
             // A cookie goes to whom we know; who this is, the cookie is to spare us from finding out.
-            Initiation::Cookie(_) => return self.counters.count("session-handshake-limit"),
-            Initiation::Rejected => return self.counters.count("session-handshake-rejected"),
+            Screened::Cookie(_) | Screened::TooMany => {
+                return self.counters.count("session-handshake-limit");
+            }
+            Screened::Forged => return self.counters.count("session-handshake-rejected"),
+        }
+        let Some(key) = self.session_factory.identify_initiation(message) else {
+            return self.counters.count("session-handshake-rejected");
         };
         let Some(member) = self.directory.by_tunnel_key(&key) else {
             return self.counters.count("session-stranger");
@@ -472,7 +474,6 @@ impl Node {
 
     /// Every second: keys are renewed, keepalives sent, and sessions that nobody uses end.
     pub(super) fn tick_end_to_end(&mut self, now: Instant) {
-        self.session_factory.tick(now);
         let mut over = Vec::new();
         for (origin, session) in &mut self.sessions {
             let handle = &session.handle;

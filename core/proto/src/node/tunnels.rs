@@ -65,6 +65,7 @@ impl Node {
         }
         self.snapshot.remove_tunnel(tunnel.index, id);
         self.snapshot_changed = true;
+        self.newcomers.remove(&id);
         self.timers.clear_tunnel(id);
         self.waiting.forget_tunnel(id);
         if self.replacing.is_some_and(|(old, new)| old == id || new == id) {
@@ -150,7 +151,6 @@ impl Node {
     /// Lets every tunnel and every session renew its keys. Tunnels that have none yet are dialled at our own pace,
     /// and silent ones by the end that began them.
     pub(super) fn tick_sessions(&mut self, now: Instant) {
-        self.factory.tick(now);
         let handles: Vec<_> = self
             .tunnels
             .values()

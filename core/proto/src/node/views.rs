@@ -53,6 +53,7 @@ impl Node {
     pub fn status(&self, now: Instant) -> Status {
         let babel = self.babel.counters();
         let mut counters: BTreeMap<&'static str, u64> = self.counters.iter().collect();
+        counters.insert("handshake-cookies-sent", self.factory.cookies());
         counters.insert("babel-malformed-packets", babel.malformed_packets);
         counters.insert("babel-ignored-tlvs", babel.ignored_tlvs);
         counters.insert("babel-refused-updates", babel.refused_updates);

@@ -6,8 +6,8 @@
 //!
 //! # Life of a session
 //!
-//! One end calls [`Session::initiate`] and sends the result. The other end finds no tunnel for it, asks
-//! [`SessionFactory::identify_initiation`] for the peer's key, makes a session with [`SessionFactory::new_session`]
+//! One end calls [`Session::initiate`] and sends the result. The other end has a first look at it
+//! ([`SessionFactory::screen`]), finds no tunnel for it, asks [`SessionFactory::identify_initiation`] for the peer's key, makes a session with [`SessionFactory::new_session`]
 //! and gives the datagram to [`Session::open`]; the reply goes back, and the first end's `open` answers it with an
 //! empty data message (a keepalive). From then on both ends `seal` and `open`. The second end should not seal
 //! before it has opened something: until then it has no confirmed keys and would begin a handshake of its own.
@@ -18,6 +18,7 @@
 
 mod data_keys;
 pub mod plain;
+mod screen;
 pub mod wireguard;
 
 use crate::{Instant, identity::TunnelKey, relay};
@@ -106,14 +107,18 @@ pub trait Session: Send + Sync + core::fmt::Debug {
     fn cipher(&self, now: Instant) -> Cipher;
 }
 
-/// What a handshake initiation that belongs to no known session says.
+/// What a first look at a handshake initiation says, for which nothing dear has been computed.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Initiation<'a> {
-    /// The sender holds, or replays a message of one who holds, this key; only a finished handshake proves it.
-    From(TunnelKey),
-    /// Under load: send this cookie back and forget the datagram.
+pub enum Screened<'a> {
+    /// It is meant for us and may be answered. Who sent it is not known yet.
+    Passed,
+    /// Under load: send this cookie back and forget the message. Its sender comes again with the proof that it
+    /// receives what goes to its address.
     Cookie(&'a [u8]),
-    Rejected,
+    /// Its sender does not know our key, or it was damaged.
+    Forged,
+    /// Under load: its sender's address is proved, and too many come from there.
+    TooMany,
 }
 
 /// Makes sessions for one local key.
@@ -121,15 +126,20 @@ pub trait SessionFactory: Send + Sync + core::fmt::Debug {
     /// `index` (at most [`MAX_INDEX`]) is unique among the live sessions; best drawn at random, so that
     /// datagrams for a session of before a restart find none.
     fn new_session(&self, peer: TunnelKey, index: u32, now: Instant) -> Box<dyn Session>;
-    fn identify_initiation<'a>(
+    /// To be asked once about every initiation that comes from the network, before anything else: bounds what
+    /// they cost, whoever sends them. `out` holds at least [`COOKIE_LENGTH`] octets.
+    fn screen<'a>(
         &self,
         now: Instant,
         source: SocketAddr,
-        datagram: &[u8],
+        initiation: &[u8],
         out: &'a mut [u8],
-    ) -> Initiation<'a>;
-    /// To be called every second: lets the handshake rate limit recover.
-    fn tick(&self, now: Instant);
+    ) -> Screened<'a>;
+    /// Cookies given out so far.
+    fn cookies(&self) -> u64;
+    /// Whose key an initiation names: its sender holds it, or replays a message of one who does; only a finished
+    /// handshake proves it. `None`: it cannot be decrypted.
+    fn identify_initiation(&self, initiation: &[u8]) -> Option<TunnelKey>;
 }
 
 /// The four WireGuard messages and relay frames, as far as a datagram must be read to find its session.

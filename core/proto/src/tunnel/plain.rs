@@ -5,9 +5,9 @@
 //! indices and the counter, so that messages for another session are refused as they would be in earnest.
 //! There are no cookies.
 
-use super::{Cipher, Session, SessionFactory};
 use super::{
-    INITIATION_LENGTH, Initiation, MAX_INDEX, MessageKind, OVERHEAD, Opened, RESPONSE_LENGTH, Sealed,
+    Cipher, INITIATION_LENGTH, MAX_INDEX, MessageKind, OVERHEAD, Opened, RESPONSE_LENGTH, Screened, Sealed,
+    Session, SessionFactory,
 };
 use crate::{Duration, Instant, identity::TunnelKey};
 use core::net::SocketAddr;
@@ -60,20 +60,27 @@ impl SessionFactory for PlainFactory {
         })
     }
 
-    fn identify_initiation<'a>(
+    fn screen<'a>(
         &self,
         _now: Instant,
         _source: SocketAddr,
-        datagram: &[u8],
+        initiation: &[u8],
         _out: &'a mut [u8],
-    ) -> Initiation<'a> {
-        match InitiationMessage::parse(datagram) {
-            Some(message) if message.responder == self.key => Initiation::From(message.initiator),
-            _ => Initiation::Rejected,
+    ) -> Screened<'a> {
+        match self.identify_initiation(initiation) {
+            Some(_) => Screened::Passed,
+            None => Screened::Forged,
         }
     }
 
-    fn tick(&self, _now: Instant) {}
+    fn cookies(&self) -> u64 {
+        0
+    }
+
+    fn identify_initiation(&self, initiation: &[u8]) -> Option<TunnelKey> {
+        let message = InitiationMessage::parse(initiation)?;
+        (message.responder == self.key).then_some(message.initiator)
+    }
 }
 
 #[derive(Debug)]

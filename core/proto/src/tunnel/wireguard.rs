@@ -14,13 +14,14 @@
 //! there is traffic: its timers renew keys, send keepalives and notice silence as ever.
 
 use super::{
-    COOKIE_LENGTH, Cipher, INITIATION_LENGTH, Initiation, MAX_INDEX, MessageKind, OVERHEAD, Opened, Sealed,
+    COOKIE_LENGTH, Cipher, INITIATION_LENGTH, MAX_INDEX, MessageKind, OVERHEAD, Opened, Screened, Sealed,
     Session, SessionFactory,
     data_keys::{self, DataKeys, KEY_PACKET},
+    screen::{Load, Rate, Sources},
 };
 use crate::{Duration, Instant, identity::TunnelKey};
 use boringtun::noise::{
-    Packet, Tunn, TunnResult, handshake::parse_handshake_anon, rate_limiter::RateLimiter,
+    HandshakeInit, Packet, Tunn, TunnResult, handshake::parse_handshake_anon, rate_limiter::RateLimiter,
 };
 use boringtun::x25519::{PublicKey, StaticSecret};
 use core::net::SocketAddr;
@@ -30,8 +31,11 @@ use std::sync::{
 };
 use zeroize::Zeroizing;
 
-/// Handshake messages a second, from everybody together, before cookies are demanded.
+/// Initiations a second, from everybody together, before cookies are demanded. Each costs several scalar
+/// multiplications: all of them a small part of a processor.
 const HANDSHAKES_PER_SECOND: u64 = 200;
+/// Then this many from each source that has a cookie: hundreds of members may share an address.
+const HANDSHAKES_PER_SOURCE: u64 = 100;
 /// How often boringtun's timers, which count seconds, want to be looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often a packet goes the ordinary way while others are sealed with AES.
@@ -39,11 +43,17 @@ const ORDINARY: Duration = Duration::from_secs(1);
 /// REJECT-AFTER-MESSAGES (WireGuard paper section 6.1).
 const MAX_COUNTER: u64 = u64::MAX - (1 << 13);
 
-/// Makes WireGuard sessions for our static key; all share one rate limiter.
+/// Makes WireGuard sessions for our static key.
 pub struct WireGuardFactory {
     secret: StaticSecret,
     public: PublicKey,
-    limiter: Arc<RateLimiter>,
+    /// Looks at mac1 alone; shared by the sessions, to which only what has been screened comes.
+    lenient: Arc<RateLimiter>,
+    /// Demands a cookie of everybody.
+    strict: RateLimiter,
+    load: Load,
+    sources: Sources,
+    cookies: AtomicU64,
     aes: bool,
 }
 
@@ -58,14 +68,19 @@ impl WireGuardFactory {
         Self::with_limit(secret, HANDSHAKES_PER_SECOND)
     }
 
-    /// With another number of handshake messages a second above which senders must prove their address.
+    /// With another number of initiations a second above which senders must prove their address.
     pub fn with_limit(secret: &[u8; 32], handshakes_per_second: u64) -> Self {
         let secret = StaticSecret::from(*secret);
         let public = PublicKey::from(&secret);
+        let bucket_key = blake3::derive_key("osier handshake limits of a source", secret.as_bytes());
         Self {
+            lenient: Arc::new(RateLimiter::new(&public, u64::MAX)),
+            strict: RateLimiter::new(&public, 0),
+            load: Load::new(Rate(handshakes_per_second)),
+            sources: Sources::new(Rate(HANDSHAKES_PER_SOURCE), bucket_key),
+            cookies: AtomicU64::new(0),
             secret,
             public,
-            limiter: Arc::new(RateLimiter::new(&public, handshakes_per_second)),
             aes: data_keys::is_worthwhile(),
         }
     }
@@ -90,7 +105,7 @@ impl SessionFactory for WireGuardFactory {
             None,
             None,
             index & MAX_INDEX,
-            Some(Arc::clone(&self.limiter)),
+            Some(Arc::clone(&self.lenient)),
         );
         Box::new(WireGuardSession {
             peer,
@@ -100,30 +115,49 @@ impl SessionFactory for WireGuardFactory {
         })
     }
 
-    fn identify_initiation<'a>(
+    fn screen<'a>(
         &self,
-        _now: Instant,
+        now: Instant,
         source: SocketAddr,
-        datagram: &[u8],
+        initiation: &[u8],
         out: &'a mut [u8],
-    ) -> Initiation<'a> {
-        if out.len() < COOKIE_LENGTH {
-            return Initiation::Rejected;
+    ) -> Screened<'a> {
+        if out.len() < COOKIE_LENGTH || self.message(initiation).is_none() {
+            return Screened::Forged;
         }
-        match self.limiter.verify_packet(Some(source.ip()), datagram, out) {
-            Ok(Packet::HandshakeInit(message)) => {
-                match parse_handshake_anon(&self.secret, &self.public, &message) {
-                    Ok(half) => Initiation::From(TunnelKey(half.peer_static_public)),
-                    Err(_) => Initiation::Rejected,
-                }
+        // Only what is meant for us counts as load.
+        if !self.load.is_exceeded(now) {
+            return Screened::Passed;
+        }
+        match self.strict.verify_packet(Some(source.ip()), initiation, out) {
+            Ok(_) if self.sources.admit(source.ip(), now) => Screened::Passed,
+            Ok(_) => Screened::TooMany,
+            Err(TunnResult::WriteToNetwork(cookie)) => {
+                self.cookies.fetch_add(1, Relaxed);
+                Screened::Cookie(cookie)
             }
-            Err(TunnResult::WriteToNetwork(cookie)) => Initiation::Cookie(cookie),
-            Ok(_) | Err(_) => Initiation::Rejected,
+            Err(_) => Screened::Forged,
         }
     }
 
-    fn tick(&self, _now: Instant) {
-        self.limiter.reset_count();
+    fn cookies(&self) -> u64 {
+        self.cookies.load(Relaxed)
+    }
+
+    fn identify_initiation(&self, initiation: &[u8]) -> Option<TunnelKey> {
+        let message = self.message(initiation)?;
+        let half = parse_handshake_anon(&self.secret, &self.public, &message).ok()?;
+        Some(TunnelKey(half.peer_static_public))
+    }
+}
+
+impl WireGuardFactory {
+    /// An initiation whose mac1 is right.
+    fn message<'m>(&self, initiation: &'m [u8]) -> Option<HandshakeInit<'m>> {
+        match self.lenient.verify_packet(None, initiation, &mut []) {
+            Ok(Packet::HandshakeInit(message)) => Some(message),
+            Ok(_) | Err(_) => None,
+        }
     }
 }
 
