@@ -87,8 +87,19 @@ impl Pair {
         self.ends[end].tick(self.now, &mut out).map(<[u8]>::to_vec)
     }
 
+    /// So many packets each way that a better cipher is worth its keys.
+    fn talk(&self) {
+        for end in [0, 1] {
+            for _ in 0..50 {
+                let packet = packet(100, 1);
+                assert_eq!(self.open(1 - end, &self.seal(end, &packet)), Some(packet));
+            }
+        }
+    }
+
     /// Both ends tell their keys and that they have the other's, in turns of a second.
     fn tell(&mut self) {
+        self.talk();
         for _ in 0..3 {
             self.now += SECOND;
             for end in [1, 0] {
@@ -147,6 +158,20 @@ fn packets_change_the_cipher_once_keys_are_told() {
     }
 }
 
+/// Idle tunnels must not cost anything more.
+#[test]
+fn where_little_passes_no_keys_are_told() {
+    let mut pair = Pair::new([true, true]);
+    pair.shake_hands();
+    for _ in 0..100 {
+        pair.now += SECOND;
+        for end in [0, 1] {
+            assert!(pair.open(1 - end, &pair.seal(end, &packet(100, 1))).is_some());
+            assert_eq!(pair.tick(end), None);
+        }
+    }
+}
+
 #[test]
 fn one_packet_a_second_goes_the_ordinary_way() {
     let Some(mut pair) = ready() else { return };
@@ -186,6 +211,7 @@ fn an_end_that_wants_no_aes_gets_none_and_tells_none() {
         let mut told = 0;
         for _ in 0..20 {
             pair.now += SECOND;
+            pair.talk();
             for end in [0, 1] {
                 assert_eq!(pair.seal(end, &packet(10, 1))[0], WIREGUARD);
                 assert_eq!(pair.seal(end, &packet(10, 1))[0], WIREGUARD);
@@ -232,6 +258,7 @@ fn a_key_packet_that_comes_again_or_late_starts_no_counter_anew() {
     }
     let mut pair = Pair::new([true, true]);
     pair.shake_hands();
+    pair.talk();
     pair.now += SECOND;
     let tellings = [
         pair.tick(1).unwrap(),

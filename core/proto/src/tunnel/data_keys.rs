@@ -1,9 +1,10 @@
 //! Keys for packets under AES-256-GCM, beside a WireGuard session and told inside it.
 //!
 //! WireGuard knows one cipher, ChaCha20-Poly1305. Processors with instructions for AES do AES-GCM with a third of the
-//! work, and the cipher is the largest part of what a packet costs. So an end that has them tells the other, after
-//! each handshake and through the session itself, a key of its own choice by which it will know packets; whoever
-//! holds the key may seal with it instead. Each direction stands for itself: an end that tells no key, stock
+//! work, and the cipher is the largest part of what a packet costs. So an end that has them and gets
+//! many packets tells the other, once after each handshake and through the session itself, a key of its own choice by
+//! which it will know packets; whoever holds the key may seal with it instead. Where little passes, nothing is told:
+//! the cipher would save nothing there. Each direction stands for itself: an end that tells no key, stock
 //! WireGuard above all, gets ChaCha20-Poly1305.
 //!
 //! A key is as secret as the session that it was told in, and goes with it: a handshake ends the use of the key that
@@ -43,6 +44,8 @@ const OVERLAP: Duration = Duration::from_secs(10);
 /// Packets under one key: with 1,400 octets some 2^34.5 blocks, for which RFC 8446 section 5.5 finds the chance of
 /// telling AES-GCM from randomness below 2^-57.
 const MAX_COUNTER: u64 = 1 << 28;
+/// Packets in a second from which on the cipher is worth a few key packets.
+const BUSY: u64 = 50;
 /// Times that a key is told without an answer; who is silent does not know them.
 const TRIES: u8 = 4;
 
@@ -102,6 +105,8 @@ struct Telling {
     number: u8,
     /// When the session in use was first heard of.
     since: Option<Instant>,
+    /// The session in use has its key.
+    drawn: bool,
     /// Our newest key, until the other end has it.
     key: Option<(u32, Zeroizing<[u8; 32]>)>,
     tries: u8,
@@ -122,6 +127,8 @@ pub(super) struct DataKeys {
     telling: Mutex<Telling>,
     /// WireGuard's receiver index of the session in use; [`NO_SESSION`] at first.
     session: AtomicU64,
+    /// Data messages of WireGuard's own since the last look.
+    ordinary: AtomicU64,
 }
 
 /// More than 32 bits.
@@ -136,12 +143,14 @@ impl DataKeys {
             incoming: Mutex::default(),
             telling: Mutex::default(),
             session: AtomicU64::new(NO_SESSION),
+            ordinary: AtomicU64::new(0),
         }
     }
 
     /// A data message of the session that we know by this receiver index has been opened. Whether that is the session
     /// in use: the newest one in which the other end has spoken, so that both have its keys.
     pub(super) fn opened(&self, session: u32, now: Instant) -> bool {
+        self.ordinary.fetch_add(1, Relaxed);
         let known = self.session.load(Relaxed);
         if u64::from(session) == known {
             return true;
@@ -156,13 +165,11 @@ impl DataKeys {
         self.session.store(session.into(), Relaxed);
         telling.since = Some(now);
         telling.taken = None;
+        telling.drawn = false;
         telling.key = None;
         telling.tries = 0;
         // The other end's key came with what is over now, and if it has started anew, it no longer knows it.
         *lock(&self.sealing) = Sealing::default();
-        if self.enabled {
-            self.draw(&mut telling, now);
-        }
         true
     }
 
@@ -173,6 +180,7 @@ impl DataKeys {
         let Some(unbound) = UnboundKey::new(&AES_256_GCM, &*key).ok().filter(|_| drawn) else {
             return;
         };
+        telling.drawn = true;
         telling.number = telling.number.wrapping_add(1);
         let receiver = self.index | u32::from(telling.number);
         lock(&self.incoming)[(receiver & 1) as usize] = Some(Incoming {
@@ -184,9 +192,13 @@ impl DataKeys {
         telling.key = Some((receiver, key));
     }
 
-    /// The next key packet to send through the session, at most one a second.
-    pub(super) fn poll_tell(&self, packet: &mut [u8; KEY_PACKET]) -> bool {
+    /// The next key packet to send through the session; to be asked every second.
+    pub(super) fn poll_tell(&self, packet: &mut [u8; KEY_PACKET], now: Instant) -> bool {
+        let is_busy = self.ordinary.swap(0, Relaxed) >= BUSY;
         let mut telling = lock(&self.telling);
+        if is_busy && self.enabled && !telling.drawn {
+            self.draw(&mut telling, now);
+        }
         if telling.tries >= TRIES {
             telling.key = None;
         }

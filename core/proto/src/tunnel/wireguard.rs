@@ -287,7 +287,7 @@ impl Session for WireGuardSession {
             return Some(&out[..due]);
         }
         let mut packet = Zeroizing::new([0; KEY_PACKET]);
-        if tunn.time_since_last_handshake().is_none() || !self.keys.poll_tell(&mut packet) {
+        if tunn.time_since_last_handshake().is_none() || !self.keys.poll_tell(&mut packet, now) {
             return None;
         }
         datagram(tunn.encapsulate(&*packet, out))
