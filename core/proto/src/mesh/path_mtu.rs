@@ -46,8 +46,8 @@ const LONGEST_HINT_GAP: Duration = Duration::from_secs(160);
 /// Changes of the way make us ask at most this often.
 const CHANGE_GAP: Duration = Duration::from_secs(1);
 /// When routes move or links come back, more changes follow: this long after the last one, at most so often.
-const SETTLE: Duration = Duration::from_secs(2);
-const SETTLE_GAP: Duration = Duration::from_secs(10);
+const SETTLE: Duration = Duration::from_secs(30);
+const SETTLE_GAP: Duration = Duration::from_secs(120);
 /// So often a round that ended in complete silence is begun again, after this pause.
 const SILENT_ROUNDS: u32 = 3;
 const SILENT_PAUSE: Duration = Duration::from_secs(2);
@@ -482,7 +482,7 @@ mod tests {
             way.mtu.recheck(Reason::Settling, way.now);
             way.run(millis(100));
         }
-        way.run(secs(5));
+        way.run(SETTLE_GAP);
         assert_eq!(way.octets - before, 1420);
     }
 
