@@ -3,12 +3,11 @@
 //! A ones' complement sum does not care in which byte order words are added, so eight octets are added at a time,
 //! as the machine reads them, and only the folded result is swapped.
 
+pub(crate) use osier_proto::packet::TCP;
 use osier_proto::packet::UDP;
 
 /// The header of IPv6 up to the payload, without extension headers.
 pub(crate) const IPV6_HEADER: usize = osier_proto::packet::IPV6_HEADER;
-/// Its number among the protocols (RFC 9293).
-pub(crate) const TCP: u8 = 6;
 /// Source and destination address in the header.
 const ADDRESSES: core::ops::Range<usize> = 8..IPV6_HEADER;
 

@@ -24,6 +24,7 @@ mod replay;
 pub mod revocation;
 mod signed;
 pub mod snapshot;
+mod sync;
 pub mod tunnel;
 pub mod wallclock;
 

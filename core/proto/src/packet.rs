@@ -18,6 +18,9 @@ pub const MIN_MTU: usize = 1280;
 /// Hop limit of packets that we originate towards the mesh.
 pub const DEFAULT_HOP_LIMIT: u8 = 64;
 
+/// TCP's next-header value (RFC 9293).
+pub const TCP: u8 = 6;
+
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;

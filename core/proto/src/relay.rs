@@ -14,10 +14,10 @@
 //! The code covers the header before it, the frame's length and the first 16 octets of the message, so that it
 //! costs the same for any packet. What it does not cover, the session's own authentication does.
 
-use crate::{IpNet, replay::Window, tunnel::OVERHEAD};
+use crate::{IpNet, replay::Window, sync::lock, tunnel::OVERHEAD};
 use core::{fmt, net::Ipv6Addr};
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Mutex,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 use zeroize::Zeroize as _;
@@ -250,11 +250,6 @@ impl Hop {
         outgoing.counter += 1;
         header.write(frame, &outgoing.key.key)
     }
-}
-
-/// A panic while the lock was held leaves keys and counters behind that are whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -13,13 +13,14 @@ use crate::{
     Duration, Instant, IpNet, RouterId,
     fib::Fib,
     relay::{self, Header, Refusal, RelayKey, Target},
+    sync::lock,
     tunnel::{OVERHEAD, Opened, Sealed, Session, SessionFactory, TunnelId},
 };
 use core::net::{Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 /// Begins the payload of the ICMPv6 echo requests that control sends; what answers them goes to
@@ -513,9 +514,4 @@ fn carried_in(frame: &[u8]) -> usize {
 
 fn covers(prefix: &IpNet, address: Ipv6Addr) -> bool {
     matches!(prefix, IpNet::V6(net) if net.contains(&address))
-}
-
-/// A panic while the lock was held leaves a plain value behind, never a half-written one.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -56,6 +56,15 @@ fn tunnel_mtu(at: &Member, to: &Member) -> Option<u64> {
     mtu_of(&at.peers().ok()?, &to.name)
 }
 
+/// Whether both ends send so much through their tunnel.
+fn both_carry(a: &Member, b: &Member, mtu: u64) -> impl FnMut() -> bool {
+    move || {
+        [(a, b), (b, a)]
+            .iter()
+            .all(|(x, y)| tunnel_mtu(x, y) == Some(mtu))
+    }
+}
+
 fn session_mtu(at: &Member, to: &Member) -> Option<u64> {
     mtu_of(at.ask(&["sessions"]).ok()?.as_array()?, &to.name)
 }
@@ -162,17 +171,10 @@ fn an_underlay_that_gets_narrow_under_a_stream_heals() -> osier_lab::Result<()> 
         let [a, b] = &mesh.members[..] else {
             anyhow::bail!("two members")
         };
-        let both = |mtu: u64| {
-            move || {
-                [(a, b), (b, a)]
-                    .iter()
-                    .all(|(x, y)| tunnel_mtu(x, y) == Some(mtu))
-            }
-        };
         wait_until(
             Duration::from_secs(30),
             "the tunnel carries 1420 octets",
-            both(1420),
+            both_carry(a, b, 1420),
         )?;
         let stream = Stream::start(a, b)?;
         stream.flows(Duration::from_secs(20))?;
@@ -185,7 +187,11 @@ fn an_underlay_that_gets_narrow_under_a_stream_heals() -> osier_lab::Result<()> 
                 .try_for_each(|m| m.host.netns.run(&line).map(drop))
         };
         set(1280)?;
-        wait_until(Duration::from_secs(15), "both ends fall back", both(1280))?;
+        wait_until(
+            Duration::from_secs(15),
+            "both ends fall back",
+            both_carry(a, b, 1280),
+        )?;
         ensure!(!passes(a, b, 1420)? && !passes(b, a, 1420)?, "Packet Too Big");
         ensure!(passes(a, b, 1280)? && passes(b, a, 1280)?, "what always passes");
         let route = a.host.netns.run(&format!("ip -6 route get {}", b.enrolled))?;
@@ -196,7 +202,7 @@ fn an_underlay_that_gets_narrow_under_a_stream_heals() -> osier_lab::Result<()> 
         wait_until(
             Duration::from_secs(15),
             "both ends use it when it is wide again",
-            both(1420),
+            both_carry(a, b, 1420),
         )?;
         stream.flows(Duration::from_secs(20))?;
         anyhow::Ok(())
@@ -213,17 +219,10 @@ fn a_black_hole_under_a_stream_is_found() -> osier_lab::Result<()> {
         let [a, b] = &mesh.members[..] else {
             anyhow::bail!("two members")
         };
-        let both = |mtu: u64| {
-            move || {
-                [(a, b), (b, a)]
-                    .iter()
-                    .all(|(x, y)| tunnel_mtu(x, y) == Some(mtu))
-            }
-        };
         wait_until(
             Duration::from_secs(30),
             "the tunnel carries 1420 octets",
-            both(1420),
+            both_carry(a, b, 1420),
         )?;
         let stream = Stream::start(a, b)?;
         stream.flows(Duration::from_secs(20))?;

@@ -3,15 +3,12 @@
 use super::Shared;
 use crate::tun::SuperPackets;
 use osier_dataplane::{Coalescer, Joins, MAX_PACKETS, Segments, SuperPacket, VIRTIO_HEADER, VirtioHeader};
-use osier_proto::packet::UDP;
+use osier_proto::packet::{TCP, UDP};
 use std::{
     io::{self, IoSlice},
     ops::Range,
     sync::atomic::{AtomicBool, Ordering},
 };
-
-/// Next header of TCP (RFC 9293).
-const TCP: u8 = 6;
 
 /// Which super-packets the device takes; what it has refused once stays refused.
 #[derive(Debug, Default)]

@@ -21,13 +21,13 @@
 //! ```
 
 use super::OVERHEAD;
-use crate::{Duration, Instant, replay::Window};
+use crate::{Duration, Instant, replay::Window, sync::lock};
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     rand::{SecureRandom as _, SystemRandom},
 };
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Mutex,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 use zeroize::{Zeroize as _, Zeroizing};
@@ -93,7 +93,7 @@ struct Incoming {
 #[derive(Debug, Default)]
 struct Sealing {
     outgoing: Option<Outgoing>,
-    /// Receiver of the last key taken from the session in use. Were it taken again after its end, its counter would
+    /// Receiver of the key taken from the session in use. Were another or the same taken after its end, a counter could
     /// begin anew.
     taken: Option<u32>,
 }
@@ -339,9 +339,4 @@ fn nonce(counter: u64) -> Nonce {
     let mut nonce = [0; NONCE_LEN];
     nonce[4..].copy_from_slice(&counter.to_le_bytes());
     Nonce::assume_unique_for_key(nonce)
-}
-
-/// A panic while the lock was held leaves keys and counters behind that are whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,11 +9,11 @@ use super::{
     Cipher, INITIATION_LENGTH, MAX_INDEX, MessageKind, OVERHEAD, Opened, RESPONSE_LENGTH, Screened, Sealed,
     Session, SessionFactory,
 };
-use crate::{Duration, Instant, identity::TunnelKey};
+use crate::{Duration, Instant, identity::TunnelKey, sync::lock};
 use core::net::SocketAddr;
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 // WireGuard paper, section 6.1.
@@ -144,7 +144,7 @@ struct State {
 
 impl PlainSession {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,9 +1,9 @@
 //! How many handshakes are answered: buckets of tokens that refill with time, of a fixed number, so that nobody
 //! can make them use more memory.
 
-use crate::Instant;
+use crate::{Instant, sync::lock};
 use core::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// Sources that share a bucket when their hashes agree: enough that few members do, little enough for any machine
 /// (16 octets each).
@@ -96,11 +96,6 @@ impl Sources {
         let [a, b, ..] = *hash.as_bytes();
         usize::from(u16::from_le_bytes([a, b])) % SOURCES
     }
-}
-
-/// A panic while the lock was held leaves plain numbers behind.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -19,14 +19,14 @@ use super::{
     data_keys::{self, DataKeys, KEY_PACKET},
     screen::{Load, Rate, Sources},
 };
-use crate::{Duration, Instant, identity::TunnelKey};
+use crate::{Duration, Instant, identity::TunnelKey, sync::lock};
 use boringtun::noise::{
     HandshakeInit, Packet, Tunn, TunnResult, handshake::parse_handshake_anon, rate_limiter::RateLimiter,
 };
 use boringtun::x25519::{PublicKey, StaticSecret};
 use core::net::SocketAddr;
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 use zeroize::Zeroizing;
@@ -177,7 +177,7 @@ impl core::fmt::Debug for WireGuardSession {
 
 impl WireGuardSession {
     fn lock(&self) -> MutexGuard<'_, Tunn> {
-        self.tunn.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tunn)
     }
 
     /// Whether boringtun must see a packet again.
