@@ -9,8 +9,8 @@
 //! A size that was answered is confirmed now and then, and at once when something says that the way has changed
 //! or that large packets vanish ([`PathMtu::recheck`]). The last of the questions asks for the smaller sizes too, so that
 //! the MTU falls to what passes and no host is told less; where nothing does, to the smallest, and the search begins
-//! anew. Silence about sizes means nothing on a way from which nothing at all comes: questions that are repeated are
-//! accompanied by a small one ([`SMALL`]), which is answered where anything is.
+//! anew. Silence about sizes means nothing on a way from which nothing at all comes: each question is accompanied by
+//! a small one ([`SMALL`]), which is answered where anything is, and as long as nothing comes that one is repeated alone.
 
 use crate::{
     Duration, Instant,
@@ -48,9 +48,9 @@ const CHANGE_GAP: Duration = Duration::from_secs(1);
 /// When routes move or links come back, more changes follow: this long after the last one, at most so often.
 const SETTLE: Duration = Duration::from_secs(30);
 const SETTLE_GAP: Duration = Duration::from_secs(120);
-/// So often a round that ended in complete silence is begun again, after this pause.
-const SILENT_ROUNDS: u32 = 3;
-const SILENT_PAUSE: Duration = Duration::from_secs(2);
+/// While nothing at all comes, so often only the small question is repeated before the round is given up, each time
+/// after a longer pause.
+const SILENT_ASKS: u32 = 4;
 
 /// Why sizes are to be asked for again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub struct PathMtu {
     began: Instant,
     due: Option<Instant>,
     failures: u32,
-    silent_rounds: u32,
+    silent_asks: u32,
     hint_gap: Duration,
 }
 
@@ -109,7 +109,7 @@ impl PathMtu {
             began: Instant::ZERO,
             due: None,
             failures: 0,
-            silent_rounds: 0,
+            silent_asks: 0,
             hint_gap: HINT_GAP,
         }
     }
@@ -159,6 +159,10 @@ impl PathMtu {
             (Phase::Search(_), _) if self.hopeful => {}
             // What was due while nobody could be asked waits as well.
             (Phase::Rest, _) => self.due = Some(if due < now { at } else { due.min(at) }),
+            // Something is sent there again.
+            (Phase::Search(_) | Phase::Confirm(_), Reason::Hint) if self.silent_asks > 0 => {
+                self.due = Some(due.min(at));
+            }
             // A round that is under way will tell what it is asked for, unless the way has changed meanwhile.
             (Phase::Search(_) | Phase::Confirm(_), Reason::Hint) => {}
             (Phase::Search(_) | Phase::Confirm(_), Reason::Changed | Reason::Settling) => {
@@ -174,23 +178,16 @@ impl PathMtu {
         if self.due.is_none_or(|due| due > now) {
             return Vec::new();
         }
-        let mut from_rest = false;
-        if self.phase == Phase::Rest {
-            from_rest = true;
-            self.silent_rounds = 0;
+        let from_rest = self.phase == Phase::Rest;
+        if from_rest {
             self.begin(self.first_phase(), now);
         }
-        let is_silent = heard < self.began;
-        let over = matches!(self.phase, Phase::Search(VOLLEYS) | Phase::Confirm(PROBES));
-        if over && is_silent && self.silent_rounds < SILENT_ROUNDS {
-            self.silent_rounds += 1;
-            let phase = match self.phase {
-                Phase::Confirm(_) => Phase::Confirm(PROBES - 1),
-                Phase::Search(_) | Phase::Rest => Phase::Search(VOLLEYS - 1),
-            };
-            self.begin(phase, now);
-            return self.ask(SILENT_PAUSE, false, now);
+        // The first volley of a round is sent on trust.
+        let is_silent = heard < self.began && self.asked > 0;
+        if is_silent {
+            return self.ask_whether_there_is_anyone(wait, now);
         }
+        self.silent_asks = 0;
         match self.phase {
             Phase::Search(VOLLEYS) => {
                 self.hopeful = false;
@@ -207,10 +204,23 @@ impl PathMtu {
                 self.begin(Phase::Search(1), now);
             }
             // The first two volleys are not answered, but something else came.
-            Phase::Search(sent) if sent >= 2 && !is_silent => self.hopeful = false,
+            Phase::Search(sent) if sent >= 2 => self.hopeful = false,
             Phase::Search(_) | Phase::Confirm(_) | Phase::Rest => {}
         }
         self.ask(wait, from_rest, now)
+    }
+
+    /// The small question alone; after the last one the round is over, and what was known stays so: a way from which
+    /// nothing comes is looked at again when it is another one, or when something comes but large packets vanish.
+    fn ask_whether_there_is_anyone(&mut self, wait: Duration, now: Instant) -> Vec<u16> {
+        if self.silent_asks == SILENT_ASKS {
+            self.hopeful = false;
+            self.rest(self.failures + 1, now);
+            return Vec::new();
+        }
+        self.silent_asks += 1;
+        self.due = Some(now + wait * 2u32.pow(self.silent_asks));
+        vec![SMALL]
     }
 
     /// The next volley.
@@ -240,8 +250,7 @@ impl PathMtu {
         };
         self.asked = sizes.iter().copied().fold(self.asked, u16::max);
         self.due = Some(now + pause);
-        let is_repeated = matches!(self.phase, Phase::Search(2..) | Phase::Confirm(2..));
-        sizes.into_iter().chain(is_repeated.then_some(SMALL)).collect()
+        sizes.into_iter().chain([SMALL]).collect()
     }
 
     /// The other end got a packet of this size. Whether it was asked for.
@@ -282,6 +291,7 @@ impl PathMtu {
         self.nonce = self.nonce.wrapping_add(1);
         self.asked = 0;
         self.fallback = None;
+        self.silent_asks = 0;
         self.began = now;
     }
 
@@ -387,7 +397,7 @@ mod tests {
     #[test]
     fn lost_answers_are_made_up_for_before_the_hope_is_over() {
         let mut way = Way::new(Some(1500));
-        way.lose = 1 + 4;
+        way.lose = 2 + 5;
         way.run(millis(899));
         assert_eq!(way.mtu.mtu(), 1420);
         way.run(secs(1));
@@ -497,6 +507,33 @@ mod tests {
         way.silent = false;
         way.run(secs(5));
         assert_eq!(way.mtu.mtu(), 1420);
+    }
+
+    #[test]
+    fn a_way_from_which_nothing_comes_costs_one_large_packet() {
+        for reason in [Reason::Changed, Reason::Settling, Reason::Hint] {
+            let mut way = Way::new(Some(1500));
+            way.run(secs(60));
+            let before = way.octets;
+            way.silent = true;
+            way.mtu.recheck(reason, way.now);
+            way.run(secs(300));
+            assert_eq!(way.octets - before, 1420, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_round_goes_on_where_silence_interrupted_it() {
+        let mut way = Way::new(Some(1500));
+        way.run(secs(60));
+        way.passes = Some(1390);
+        way.silent = true;
+        way.mtu.recheck(Reason::Changed, way.now);
+        way.run(secs(4));
+        assert_eq!(way.mtu.mtu(), 1420);
+        way.silent = false;
+        way.run(secs(5));
+        assert_eq!(way.mtu.mtu(), 1380);
     }
 
     #[test]
