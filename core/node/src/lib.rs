@@ -17,6 +17,7 @@ pub mod netwatch;
 pub mod packet_threads;
 pub mod random;
 pub mod registry;
+pub mod service;
 pub mod settings;
 pub mod state;
 mod storage;
@@ -28,3 +29,4 @@ pub mod udp;
 
 pub use config::{Config, TunChoice};
 pub use daemon::{Daemon, DaemonError, Handle};
+pub use service::Service;

@@ -7,6 +7,8 @@ mod listener;
 mod place;
 mod probe;
 pub(crate) mod server;
+mod service;
+pub(crate) mod stage;
 pub mod types;
 
 pub use error::ServerError;

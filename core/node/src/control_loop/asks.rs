@@ -2,7 +2,9 @@
 
 use super::ControlLoop;
 use crate::{
-    control::types::{ErrorReply, Member, Outcome, Peer, ReloadReply, Route, Session, Status, Topology},
+    control::types::{
+        ErrorReply, Member, Membership, Outcome, Peer, ReloadReply, Route, Session, Status, Topology,
+    },
     logging,
     settings::Settings,
 };
@@ -16,6 +18,7 @@ use super::PROBES;
 #[derive(Debug)]
 pub(crate) enum Ask {
     Status(oneshot::Sender<Status>),
+    Membership(oneshot::Sender<Membership>),
     Peers(oneshot::Sender<Vec<Peer>>),
     Sessions(oneshot::Sender<Vec<Session>>),
     Routes(oneshot::Sender<Vec<Route>>),
@@ -52,6 +55,7 @@ impl ControlLoop {
     pub(super) fn answer(&mut self, ask: Ask, now: Instant) {
         match ask {
             Ask::Status(reply) => drop(reply.send(self.status(now))),
+            Ask::Membership(reply) => drop(reply.send(self.membership())),
             Ask::Peers(reply) => drop(reply.send(self.peers(now))),
             Ask::Sessions(reply) => drop(reply.send(self.sessions(now))),
             Ask::Routes(reply) => drop(reply.send(self.routes())),
