@@ -5,6 +5,7 @@ mod alarm;
 pub mod babel_mode;
 pub mod clock;
 pub mod config;
+mod connection;
 pub mod control;
 mod control_loop;
 pub mod daemon;

@@ -41,6 +41,9 @@ const LINES: usize = 64;
 /// Open requests get this long to end once the node has stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long a neighbour's answer is waited for.
+const ANSWER: Duration = Duration::from_millis(500);
+
 /// What handlers need.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
@@ -114,7 +117,7 @@ fn router(context: Context) -> Router {
         .route("/v1/leave", post(service::leave))
         .route("/v1/on", post(service::on))
         .route("/v1/off", post(service::off))
-        .route("/v1/status", get(|c: Ctx| ask(c, Ask::Status)))
+        .route("/v1/status", get(status))
         .route("/v1/peers", get(|c: Ctx| ask(c, Ask::Peers)))
         .route("/v1/sessions", get(|c: Ctx| ask(c, Ask::Sessions)))
         .route("/v1/routes", get(|c: Ctx| ask(c, Ask::Routes)))
@@ -163,6 +166,16 @@ pub(super) async fn answer<T>(
 /// For requests about a node that is not there.
 fn no_node(stage: &Stage) -> Response {
     (StatusCode::CONFLICT, Json(stage.refusal())).into_response()
+}
+
+/// With a neighbour's answer to a question of now, when the last one is old.
+async fn status(State(context): Ctx) -> Response {
+    verify(&context).await;
+    ask(State(context), Ask::Status).await
+}
+
+pub(super) async fn verify(context: &Context) {
+    let _ = tokio::time::timeout(ANSWER, answer(context, Ask::Verify)).await;
 }
 
 async fn reload(State(context): Ctx) -> Response {

@@ -17,6 +17,8 @@ use super::PROBES;
 /// A question or an order with where the answer goes. An asker that has gone away is no error.
 #[derive(Debug)]
 pub(crate) enum Ask {
+    /// Answered when a neighbour has answered of late.
+    Verify(oneshot::Sender<()>),
     Status(oneshot::Sender<Status>),
     Membership(oneshot::Sender<Membership>),
     Peers(oneshot::Sender<Vec<Peer>>),
@@ -54,6 +56,7 @@ pub(crate) struct ProbeAnswer {
 impl ControlLoop {
     pub(super) fn answer(&mut self, ask: Ask, now: Instant) {
         match ask {
+            Ask::Verify(reply) => self.verify(reply, now),
             Ask::Status(reply) => drop(reply.send(self.status(now))),
             Ask::Membership(reply) => drop(reply.send(self.membership())),
             Ask::Peers(reply) => drop(reply.send(self.peers(now))),

@@ -5,8 +5,8 @@ use crate::{
     control::{
         stage,
         types::{
-            API_VERSION, Connection, DaemonState, Endpoint, ErrorReply, Member, Membership, Offload, Outcome,
-            Peer, Registry, Route, Session, Status, Topology, TopologyLink, TopologyNode,
+            API_VERSION, DaemonState, Endpoint, ErrorReply, Member, Membership, Offload, Outcome, Peer,
+            Registry, Route, Session, Status, Topology, TopologyLink, TopologyNode,
         },
     },
     health,
@@ -81,7 +81,7 @@ impl ControlLoop {
             sent_octets: traffic.iter().map(|p| p.sent_octets).sum(),
             received_octets: traffic.iter().map(|p| p.received_octets).sum(),
             counters,
-            connection: Connection::default(),
+            connection: self.connection(now),
             health: health::assess(&self.conditions()),
         }
     }
