@@ -27,6 +27,7 @@ pub mod system;
 mod testing;
 pub mod tun;
 pub mod udp;
+pub mod usage;
 
 pub use config::{Config, TunChoice};
 pub use daemon::{Daemon, DaemonError, Handle};

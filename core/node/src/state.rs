@@ -10,6 +10,7 @@
 //! | `registries` | where the network's registries are | moved aside; `osier join` or `settings.toml` gives them again |
 //! | `seqno` | our Babel seqno and record sequence | moved aside; neighbours forget the old one in minutes |
 //! | `switch` | whether a service's node is to run | moved aside; on |
+//! | `usage` | octets per day | moved aside; the figures of earlier days are lost |
 //! | `settings.toml` | what the operator may edit | refuse to start, naming the line |
 //! | `lock` | pid of the daemon, for error messages | rewritten |
 //! | `control.sock` | control API | replaced |
@@ -49,10 +50,12 @@ pub enum Item {
     Seqno,
     /// Whether a service's node is to run.
     Switch,
+    /// Octets per day.
+    Usage,
 }
 
 impl Item {
-    pub const ALL: [Item; 9] = [
+    pub const ALL: [Item; 10] = [
         Item::PendingIdentity,
         Item::Identity,
         Item::Certificate,
@@ -62,6 +65,7 @@ impl Item {
         Item::Members,
         Item::Seqno,
         Item::Switch,
+        Item::Usage,
     ];
 
     pub fn file_name(self) -> &'static str {
@@ -75,6 +79,7 @@ impl Item {
             Item::Members => "members",
             Item::Seqno => "seqno",
             Item::Switch => "switch",
+            Item::Usage => "usage",
         }
     }
 
