@@ -255,6 +255,14 @@ impl StateDir {
         self.replace(name, bytes)
     }
 
+    /// Whether files can be written now.
+    pub fn probe(&self) -> Result<(), StateError> {
+        let path = self.path.join(".probe");
+        let result = files::create_private(&path).and_then(|mut file| file.write_all(b"probe"));
+        let _ = fs::remove_file(&path);
+        result.map_err(|source| StateError::Write { path, source })
+    }
+
     pub fn remove(&self, name: &str) -> Result<(), StateError> {
         let path = self.path.join(name);
         match fs::remove_file(&path) {
@@ -472,6 +480,16 @@ mod tests {
             Err(StateError::Newer { version: 2, .. })
         ));
         assert!(dir.path_of(Item::Seqno).exists());
+    }
+
+    #[test]
+    fn probe_finds_out_whether_files_can_be_written_and_leaves_none() {
+        let temp = TempDir::new("state-probe");
+        let dir = StateDir::create(temp.path()).unwrap();
+        dir.probe().unwrap();
+        assert!(!temp.path().join(".probe").exists());
+        fs::create_dir(temp.path().join(".probe")).unwrap();
+        assert!(matches!(dir.probe(), Err(StateError::Write { .. })));
     }
 
     #[test]

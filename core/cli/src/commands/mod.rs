@@ -3,6 +3,7 @@
 mod babel;
 mod completions;
 mod daemon;
+mod doctor;
 mod invite;
 mod join;
 mod network;
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Events(daemon::EventsArgs),
     /// Show how much traffic there was per day, own and carried for others
     Usage(usage::UsageArgs),
+    /// Check everything that the node needs, and say what to do about what is wrong
+    Doctor(doctor::DoctorArgs),
     /// Make the node read settings.toml again
     Reload(daemon::ReloadArgs),
     /// Leave the network: stop the node and remove its keys
@@ -108,6 +111,7 @@ impl Command {
             Self::Logs(args) => daemon::logs(args, output).await,
             Self::Events(args) => daemon::events(args, output).await,
             Self::Usage(args) => usage::usage(args, output).await,
+            Self::Doctor(args) => doctor::doctor(args, output).await,
             Self::Reload(args) => daemon::reload(args, output).await,
             Self::Leave(args) => join::leave(args, output).await,
             Self::Service(args) => service::service(args, output),

@@ -9,6 +9,7 @@ mod probe;
 pub(crate) mod server;
 mod service;
 pub(crate) mod stage;
+mod support;
 pub mod types;
 
 pub use error::ServerError;

@@ -5,6 +5,7 @@ use super::{
     listener::{self, Listener},
     service,
     stage::{Order, Stage},
+    support,
     types::{DownReply, ErrorReply, Event, EventLine, LogLine, ProbeRequest, TraceRequest},
 };
 use crate::{
@@ -120,6 +121,8 @@ fn router(context: Context) -> Router {
         .route("/v1/join", post(service::join))
         .route("/v1/leave", post(service::leave))
         .route("/v1/usage", get(service::usage))
+        .route("/v1/diagnostics", get(support::diagnostics))
+        .route("/v1/bundle", get(support::bundle))
         .route("/v1/on", post(service::on))
         .route("/v1/off", post(service::off))
         .route("/v1/status", get(status))

@@ -61,7 +61,7 @@ pub(super) async fn usage(State(context): Ctx, query: Result<Query<UsageQuery>, 
     }
 }
 
-async fn usage_of(context: &Context, days: usize) -> Result<Usage, Response> {
+pub(super) async fn usage_of(context: &Context, days: usize) -> Result<Usage, Response> {
     let has_node = context.stage.borrow().node.is_some();
     if has_node {
         return answer(context, |reply| Ask::Usage(days, reply)).await;
