@@ -3,11 +3,14 @@
 
 mod alarm;
 pub mod babel_mode;
+pub mod bundle;
 pub mod clock;
 pub mod config;
+mod connection;
 pub mod control;
 mod control_loop;
 pub mod daemon;
+mod diagnosis;
 mod health;
 pub mod join;
 pub mod logging;
@@ -17,6 +20,7 @@ pub mod netwatch;
 pub mod packet_threads;
 pub mod random;
 pub mod registry;
+pub mod service;
 pub mod settings;
 pub mod state;
 mod storage;
@@ -25,6 +29,8 @@ pub mod system;
 mod testing;
 pub mod tun;
 pub mod udp;
+pub mod usage;
 
 pub use config::{Config, TunChoice};
 pub use daemon::{Daemon, DaemonError, Handle};
+pub use service::Service;

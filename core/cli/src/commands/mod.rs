@@ -3,6 +3,7 @@
 mod babel;
 mod completions;
 mod daemon;
+mod doctor;
 mod invite;
 mod join;
 mod network;
@@ -12,8 +13,10 @@ mod ping;
 mod registry;
 mod service;
 mod status;
+mod switch;
 mod topology;
 mod up;
+mod usage;
 
 use crate::{
     exit::{Exit, Failure, Outcome},
@@ -38,6 +41,10 @@ pub(crate) enum Command {
     Up(up::UpArgs),
     /// Stop the node; its neighbours route around it first, so nothing is lost
     Down(daemon::DownArgs),
+    /// Switch a service's node on (see `osier up --service`)
+    On(switch::SwitchArgs),
+    /// Switch a service's node off; the service stays and remembers it
+    Off(switch::SwitchArgs),
     /// Show how the node is doing, and what to do if it is not well
     Status(status::StatusArgs),
     /// List the other nodes and how traffic reaches them
@@ -58,6 +65,10 @@ pub(crate) enum Command {
     Logs(daemon::LogsArgs),
     /// Watch what happens, line by line
     Events(daemon::EventsArgs),
+    /// Show how much traffic there was per day, own and carried for others
+    Usage(usage::UsageArgs),
+    /// Check everything that the node needs, and say what to do about what is wrong
+    Doctor(doctor::DoctorArgs),
     /// Make the node read settings.toml again
     Reload(daemon::ReloadArgs),
     /// Leave the network: stop the node and remove its keys
@@ -87,6 +98,8 @@ impl Command {
             Self::Join(args) => join::join(args, output).await,
             Self::Up(args) => up::up(args, output).await,
             Self::Down(args) => daemon::down(args, output).await,
+            Self::On(args) => switch::switch(args, true, output).await,
+            Self::Off(args) => switch::switch(args, false, output).await,
             Self::Status(args) => status::status(args, output).await,
             Self::Peers(args) => status::peers(args, output).await,
             Self::Sessions(args) => status::sessions(args, output).await,
@@ -97,6 +110,8 @@ impl Command {
             Self::Topology(args) => topology::topology(args, output).await,
             Self::Logs(args) => daemon::logs(args, output).await,
             Self::Events(args) => daemon::events(args, output).await,
+            Self::Usage(args) => usage::usage(args, output).await,
+            Self::Doctor(args) => doctor::doctor(args, output).await,
             Self::Reload(args) => daemon::reload(args, output).await,
             Self::Leave(args) => join::leave(args, output).await,
             Self::Service(args) => service::service(args, output),

@@ -1,15 +1,20 @@
 //! What people see of the daemon's answers. Pure: values in, text out.
 
+mod doctor;
 mod topology;
+mod usage;
 
+pub(crate) use doctor::diagnostics;
 pub(crate) use topology::{dot, svg, tree};
+pub(crate) use usage::{usage, usage_csv};
 
 use crate::{
     format::{self, octets, relative, span},
     output::{BAD, BOLD, DIM, GOOD, WARN, fields, paint, table},
 };
 use osier_core::control::types::{
-    DaemonState, Endpoint, Health, Member, Offload, Peer, Route, Session, Severity, Status,
+    Connection, ConnectionState, DaemonState, Endpoint, Health, Member, Offload, Peer, Route, Service,
+    ServiceState, Session, Severity, Status,
 };
 use std::time::Duration;
 
@@ -32,6 +37,51 @@ fn offload(o: Offload) -> String {
         true => "none: packets go one by one".to_owned(),
         false => used.join(", "),
     }
+}
+
+/// Whether traffic gets through, and how that is known.
+fn connection(c: &Connection) -> String {
+    let neighbours = format!("{} of {} neighbours", c.neighbours, c.wanted);
+    let (style, word) = match c.state {
+        ConnectionState::Connected => (GOOD, format!("connected, {neighbours}")),
+        ConnectionState::Relayed => (GOOD, format!("connected through relays, {neighbours}")),
+        ConnectionState::Excluded => (BAD, "excluded".into()),
+        ConnectionState::Offline => (BAD, "offline: waiting for a network".into()),
+        ConnectionState::Limited => (BAD, "UDP seems to be blocked here".into()),
+        ConnectionState::Alone => (WARN, "no other member is known".into()),
+        ConnectionState::Starting => (WARN, format!("starting, {neighbours}")),
+        ConnectionState::Looking => (WARN, format!("looking for neighbours ({neighbours})")),
+        ConnectionState::Unknown => (WARN, "in a state that this version does not know".into()),
+    };
+    let proof = match (&c.verified_with, c.verified_seconds) {
+        (Some(with), Some(ago)) => format!("; {with} answered {} ago", span(ago)),
+        _ => "; nobody has answered yet".into(),
+    };
+    format!("{}{}", paint(style, word), paint(DIM, proof))
+}
+
+/// One line about the service around the node.
+pub(crate) fn service(s: &Service) -> String {
+    let who = s
+        .member
+        .as_ref()
+        .map(|m| format!(" ({} in {})", m.name, m.network.name))
+        .unwrap_or_default();
+    let (style, word) = match s.state {
+        ServiceState::NotJoined => (WARN, "not joined to a network"),
+        ServiceState::Joining => (WARN, "joining"),
+        ServiceState::Off => (DIM, "off"),
+        ServiceState::Starting => (WARN, "starting"),
+        ServiceState::Running => (GOOD, "on"),
+        ServiceState::Stopping => (WARN, "stopping"),
+        ServiceState::Failed => (BAD, "on, but the node does not run"),
+        ServiceState::Unknown => (WARN, "in a state that this version does not know"),
+    };
+    let mut text = format!("{} {}{who}\n", paint(style, "●"), paint(style, word));
+    if let Some(problem) = &s.problem {
+        text += &format!("  {}\n  {} {}\n", problem.text, paint(BOLD, "fix:"), problem.fix);
+    }
+    text
 }
 
 pub(crate) fn status(s: &Status, verbose: bool, now: u64) -> String {
@@ -91,6 +141,7 @@ pub(crate) fn status(s: &Status, verbose: bool, now: u64) -> String {
         ("listens", format!("UDP {}", s.udp_port)),
         ("offload", offload(s.offload)),
         ("reachable at", endpoints(&s.endpoints)),
+        ("connection", connection(&s.connection)),
         (
             "mesh",
             format!(

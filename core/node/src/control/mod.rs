@@ -7,6 +7,9 @@ mod listener;
 mod place;
 mod probe;
 pub(crate) mod server;
+mod service;
+pub(crate) mod stage;
+mod support;
 pub mod types;
 
 pub use error::ServerError;

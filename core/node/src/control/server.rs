@@ -3,6 +3,9 @@
 use super::{
     ServerError,
     listener::{self, Listener},
+    service,
+    stage::{Order, Stage},
+    support,
     types::{DownReply, ErrorReply, Event, EventLine, LogLine, ProbeRequest, TraceRequest},
 };
 use crate::{
@@ -10,6 +13,7 @@ use crate::{
     control_loop::{Ask, ProbeAnswer},
     daemon::Ending,
     logging,
+    state::StateDir,
     system::Group,
 };
 use axum::{
@@ -25,6 +29,7 @@ use std::{
     convert::Infallible,
     net::Ipv6Addr,
     path::{Path, PathBuf},
+    sync::Weak,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -39,15 +44,21 @@ const LINES: usize = 64;
 /// Open requests get this long to end once the node has stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long a neighbour's answer is waited for.
+const ANSWER: Duration = Duration::from_millis(500);
+
 /// What handlers need.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
-    pub(crate) asks: mpsc::Sender<Ask>,
+    /// What the service is now, with the node that answers.
+    pub(crate) stage: watch::Receiver<Stage>,
+    /// Where a service takes its orders; `None`: there is but a node.
+    pub(crate) orders: Option<mpsc::Sender<Order>>,
     pub(crate) events: broadcast::Sender<EventLine>,
-    /// Set when the node has stopped and everything is closed.
+    /// Set when the daemon has stopped and everything is closed.
     pub(crate) ended: watch::Receiver<Ending>,
-    pub(crate) name: String,
-    pub(crate) address: Ipv6Addr,
+    /// Not to be kept locked by a request that goes on longer than the daemon.
+    pub(crate) dir: Weak<StateDir>,
 }
 
 /// The listening server.
@@ -106,7 +117,15 @@ pub(crate) fn find_group(name: &str) -> Result<Group, ServerError> {
 
 fn router(context: Context) -> Router {
     Router::new()
-        .route("/v1/status", get(|c: Ctx| ask(c, Ask::Status)))
+        .route("/v1/service", get(service::service))
+        .route("/v1/join", post(service::join))
+        .route("/v1/leave", post(service::leave))
+        .route("/v1/usage", get(service::usage))
+        .route("/v1/diagnostics", get(support::diagnostics))
+        .route("/v1/bundle", get(support::bundle))
+        .route("/v1/on", post(service::on))
+        .route("/v1/off", post(service::off))
+        .route("/v1/status", get(status))
         .route("/v1/peers", get(|c: Ctx| ask(c, Ask::Peers)))
         .route("/v1/sessions", get(|c: Ctx| ask(c, Ask::Sessions)))
         .route("/v1/routes", get(|c: Ctx| ask(c, Ask::Routes)))
@@ -130,34 +149,68 @@ fn router(context: Context) -> Router {
         .with_state(context)
 }
 
-type Ctx = State<Context>;
+pub(super) type Ctx = State<Context>;
 
 /// Asks the control task and gives its answer.
 async fn ask<T: Serialize>(State(context): Ctx, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Response {
     match answer(&context, make).await {
-        Some(value) => Json(value).into_response(),
-        None => stopping(),
+        Ok(value) => Json(value).into_response(),
+        Err(response) => response,
     }
 }
 
-async fn answer<T>(context: &Context, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+/// The node's answer, or why there is none.
+pub(super) async fn answer<T>(
+    context: &Context,
+    make: impl FnOnce(oneshot::Sender<T>) -> Ask,
+) -> Result<T, Response> {
+    let stage = context.stage.borrow().clone();
+    let asks = stage.node.as_ref().ok_or_else(|| no_node(&stage))?;
     let (reply, answer) = oneshot::channel();
-    context.asks.send(make(reply)).await.ok()?;
-    answer.await.ok()
+    asks.send(make(reply)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+/// For requests about a node that is not there.
+fn no_node(stage: &Stage) -> Response {
+    (StatusCode::CONFLICT, Json(stage.refusal())).into_response()
+}
+
+/// With a neighbour's answer to a question of now, when the last one is old.
+async fn status(State(context): Ctx) -> Response {
+    verify(&context).await;
+    ask(State(context), Ask::Status).await
+}
+
+pub(super) async fn verify(context: &Context) {
+    let _ = tokio::time::timeout(ANSWER, answer(context, Ask::Verify)).await;
 }
 
 async fn reload(State(context): Ctx) -> Response {
-    match answer(&context, Ask::Reload).await {
-        Some(Ok(reply)) => Json(reply).into_response(),
-        Some(Err(error)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response(),
-        None => stopping(),
+    let without_node = context.stage.borrow().node.is_none();
+    let result = match &context.orders {
+        Some(orders) if without_node => service::order(orders, Order::Reload).await,
+        _ => answer(&context, Ask::Reload).await,
+    };
+    match result {
+        Ok(Ok(reply)) => Json(reply).into_response(),
+        Ok(Err(error)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response(),
+        Err(response) => response,
     }
 }
 
 async fn down(State(mut context): Ctx) -> Response {
     let began = Instant::now();
     // When it has already stopped, the answer below is the right one too.
-    let _ = context.asks.send(Ask::Stop).await;
+    match &context.orders {
+        Some(orders) => drop(orders.send(Order::Down).await),
+        None => {
+            let node = context.stage.borrow().node.clone();
+            if let Some(asks) = node {
+                let _ = asks.send(Ask::Stop).await;
+            }
+        }
+    }
     let _ = context.ended.wait_for(Ending::is_over).await;
     Json(DownReply {
         elapsed_ms: began.elapsed().as_millis() as u64,
@@ -214,9 +267,10 @@ async fn logs(
 
 async fn events(State(context): Ctx) -> Response {
     let mut events = context.events.subscribe();
+    let member = context.stage.borrow().member.clone();
     let hello = Event::Hello {
-        name: context.name,
-        address: context.address,
+        name: member.as_ref().map(|m| m.name.clone()),
+        address: member.map(|m| m.address),
     };
     stream(context.ended.clone(), move |lines| async move {
         lines
@@ -279,9 +333,9 @@ async fn trace(State(context): Ctx, request: Result<Json<TraceRequest>, JsonReje
 
 async fn resolve(context: &Context, target: &str) -> Result<crate::control_loop::Target, Response> {
     match answer(context, |reply| Ask::Resolve(target.to_owned(), reply)).await {
-        Some(Ok(target)) => Ok(target),
-        Some(Err(error)) => Err((StatusCode::NOT_FOUND, Json(error)).into_response()),
-        None => Err(stopping()),
+        Ok(Ok(target)) => Ok(target),
+        Ok(Err(error)) => Err((StatusCode::NOT_FOUND, Json(error)).into_response()),
+        Err(response) => Err(response),
     }
 }
 
@@ -300,7 +354,7 @@ impl Context {
             payload,
             answer,
         });
-        tokio::time::timeout(limit, ask).await.ok()?
+        tokio::time::timeout(limit, ask).await.ok()?.ok()
     }
 }
 
@@ -317,7 +371,7 @@ impl Lines {
 }
 
 /// Answers with the lines that `write` puts, until it ends, the reader goes away or the node stops.
-fn stream<F, W>(mut ended: watch::Receiver<Ending>, write: W) -> Response
+pub(super) fn stream<F, W>(mut ended: watch::Receiver<Ending>, write: W) -> Response
 where
     W: FnOnce(Lines) -> F,
     F: Future<Output = Option<()>> + Send + 'static,
@@ -340,7 +394,7 @@ where
         .into_response()
 }
 
-fn stopping() -> Response {
+pub(super) fn stopping() -> Response {
     refuse(
         StatusCode::SERVICE_UNAVAILABLE,
         "stopping",
@@ -348,15 +402,8 @@ fn stopping() -> Response {
     )
 }
 
-fn refuse(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
-    (
-        status,
-        Json(ErrorReply {
-            code: code.into(),
-            message: message.into(),
-        }),
-    )
-        .into_response()
+pub(super) fn refuse(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
+    (status, Json(ErrorReply::new(code, message))).into_response()
 }
 
 #[cfg(test)]
@@ -382,12 +429,18 @@ mod tests {
         let (asks, questions) = mpsc::channel(1);
         let (events, _) = broadcast::channel(4);
         let (end, ended) = watch::channel(Ending::NotYet);
+        let member = serde_json::from_value(serde_json::json!({
+            "name": "alice", "address": "fd00::1", "prefixes": [],
+            "network": {"name": "home", "id": "00", "prefix": "fd00::/48"},
+            "certificate": {"serial": 1, "not_before": 0, "not_after": 1, "seconds_left": 0},
+        }));
+        let stage = Stage::plain(asks, member.unwrap());
         let context = Context {
-            asks,
+            stage: watch::channel(stage).1,
+            orders: None,
             events: events.clone(),
             ended,
-            name: "alice".into(),
-            address: Ipv6Addr::LOCALHOST,
+            dir: Weak::new(),
         };
         let server = Server::start(path.clone(), None, context).unwrap();
         Lonely {
@@ -425,6 +478,8 @@ mod tests {
             (get("/v2/nothing"), "404", "not-found"),
             (get("/v1/down"), "405", "bad-request"),
             (get("/v1/logs?limit=many"), "400", "bad-request"),
+            (get("/v1/usage?days=0"), "400", "bad-request"),
+            (get("/v1/usage?days=401"), "400", "bad-request"),
             (post("/v1/probe", "{"), "400", "bad-request"),
             (
                 post("/v1/probe", r#"{"target":"x","unknown":1}"#),
@@ -443,6 +498,8 @@ mod tests {
                 "bad-request",
             ),
             (get("/v1/status"), "503", "stopping"),
+            (post("/v1/off", "null"), "409", "not-a-service"),
+            (post("/v1/join", r#"{"invite":"x"}"#), "409", "not-a-service"),
         ] {
             let answer = raw(&server.path, &request).await;
             assert!(

@@ -2,7 +2,10 @@
 
 use super::ControlLoop;
 use crate::{
-    control::types::{ErrorReply, Member, Outcome, Peer, ReloadReply, Route, Session, Status, Topology},
+    clock,
+    control::types::{
+        ErrorReply, Member, Membership, Outcome, Peer, ReloadReply, Route, Session, Status, Topology, Usage,
+    },
     logging,
     settings::Settings,
 };
@@ -15,7 +18,12 @@ use super::PROBES;
 /// A question or an order with where the answer goes. An asker that has gone away is no error.
 #[derive(Debug)]
 pub(crate) enum Ask {
+    /// Answered when a neighbour has answered of late.
+    Verify(oneshot::Sender<()>),
     Status(oneshot::Sender<Status>),
+    /// Octets of so many days.
+    Usage(usize, oneshot::Sender<Usage>),
+    Membership(oneshot::Sender<Membership>),
     Peers(oneshot::Sender<Vec<Peer>>),
     Sessions(oneshot::Sender<Vec<Session>>),
     Routes(oneshot::Sender<Vec<Route>>),
@@ -51,7 +59,14 @@ pub(crate) struct ProbeAnswer {
 impl ControlLoop {
     pub(super) fn answer(&mut self, ask: Ask, now: Instant) {
         match ask {
+            Ask::Verify(reply) => self.verify(reply, now),
             Ask::Status(reply) => drop(reply.send(self.status(now))),
+            Ask::Usage(days, reply) => {
+                self.count_usage();
+                let usage = self.parts.usage.ledger().view(clock::unix_time(), days);
+                let _ = reply.send(usage);
+            }
+            Ask::Membership(reply) => drop(reply.send(self.membership())),
             Ask::Peers(reply) => drop(reply.send(self.peers(now))),
             Ask::Sessions(reply) => drop(reply.send(self.sessions(now))),
             Ask::Routes(reply) => drop(reply.send(self.routes())),
@@ -89,10 +104,7 @@ impl ControlLoop {
     }
 
     fn reload(&mut self, now: Instant) -> Result<ReloadReply, ErrorReply> {
-        let bad = |error: &dyn std::fmt::Display| ErrorReply {
-            code: "bad-settings".into(),
-            message: error.to_string(),
-        };
+        let bad = |error: &dyn std::fmt::Display| ErrorReply::new("bad-settings", error.to_string());
         let source = &mut self.parts.settings;
         let new = Settings::load(&source.dir).map_err(|e| bad(&e))?;
         if let Some(filter) = &new.log {

@@ -19,6 +19,7 @@
 
 mod api;
 mod distance;
+mod evidence;
 mod gossip;
 mod greeting;
 mod handshake;
@@ -44,7 +45,7 @@ pub use sessions::SessionView;
 
 use crate::{
     Instant, RouterId, Snapshot,
-    accounting::Counters,
+    accounting::{Carried, Counters},
     certificate::{Certificate, CertificateError},
     identity::{NodeId, SecretKeys, TunnelKey},
     mesh::{
@@ -119,6 +120,9 @@ pub struct Node {
     probes: probes::Probes,
     stop: stop::Stop,
     upkeep: upkeep::Upkeep,
+    evidence: evidence::Evidence,
+    /// What went over tunnels that are closed.
+    carried: Carried,
     counters: Counters,
     timers: Timers,
     scratch: Box<[u8]>,
@@ -205,6 +209,8 @@ impl Node {
             probes: probes::Probes::default(),
             stop: stop::Stop::default(),
             upkeep: upkeep::Upkeep::default(),
+            evidence: evidence::Evidence::new(now),
+            carried: Carried::default(),
             counters: Counters::default(),
             timers: Timers::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
@@ -314,6 +320,7 @@ impl Node {
                 let packet = self.probes.send(id, source, target, hop_limit, payload, now);
                 self.packets.push_back(packet);
             }
+            Command::Verify => self.ask_neighbours(now),
             Command::AddBundles(bundles) => {
                 for bundle in bundles {
                     self.learn(bundle, None, now);

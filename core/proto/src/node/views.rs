@@ -2,7 +2,12 @@
 
 use super::{Node, Peer, Route, Status, tunnel::Tunnel};
 use crate::{
-    Instant, IpNet, certificate::Certificate, record::Bundle, revocation::RevocationList, tunnel::TunnelId,
+    Instant, IpNet,
+    accounting::{Carried, carried},
+    certificate::Certificate,
+    record::Bundle,
+    revocation::RevocationList,
+    tunnel::TunnelId,
 };
 use std::collections::BTreeMap;
 
@@ -50,6 +55,15 @@ impl Node {
         crate::accounting::origins(&self.snapshot.fib)
     }
 
+    /// Octets over all tunnels since the start, closed ones included: they only rise.
+    pub fn traffic(&self) -> Carried {
+        let mut sum = self.carried;
+        for tunnel in self.tunnels.values() {
+            sum += carried(&tunnel.handle);
+        }
+        sum
+    }
+
     pub fn status(&self, now: Instant) -> Status {
         let babel = self.babel.counters();
         let mut counters: BTreeMap<&'static str, u64> = self.counters.iter().collect();
@@ -84,7 +98,16 @@ impl Node {
             counters: counters.into_iter().collect(),
             health: self.health(now),
             stopping: self.stop.is_stopping(),
+            wanted: self.parameters.outgoing.min(self.others()),
+            verified: self.verified(),
+            udp: self.udp_evidence(),
         }
+    }
+
+    /// Known members besides ourselves.
+    fn others(&self) -> usize {
+        let is_other = |m: &&crate::mesh::directory::Member| m.bundle.record.node != self.id;
+        self.directory.iter().filter(is_other).count()
     }
 
     /// Neighbours, and members that we have a route to; in order of their keys.
