@@ -126,7 +126,12 @@ fn log_line(line: &LogLine) -> String {
 
 fn event_line(line: &EventLine) -> String {
     let text = match &line.event {
-        Event::Hello { name, address } => format!("watching {name} ({address})"),
+        Event::Hello {
+            name: Some(name),
+            address: Some(address),
+        } => format!("watching {name} ({address})"),
+        Event::Hello { .. } => "watching".into(),
+        Event::ServiceChanged { service } => render::service(service).trim_end().to_owned(),
         Event::NeighbourUp { name, .. } => format!("{} {name}", paint(GOOD, "neighbour up")),
         Event::NeighbourDown { name, reason, .. } => {
             format!("{} {name}: {reason}", paint(WARN, "neighbour down"))
@@ -146,6 +151,7 @@ fn event_line(line: &EventLine) -> String {
         Event::Missed { count } => paint(WARN, format!("{count} events missed: this reader is too slow")),
         Event::Stopping => "stopping".into(),
         Event::Stopped => "stopped".into(),
+        Event::Unknown => "something that this version does not know".into(),
     };
     format!("{} {text}\n", paint(DIM, format::timestamp(line.unix_ms)))
 }
@@ -176,8 +182,8 @@ mod tests {
     fn events_read_as_sentences() {
         let events = [
             Event::Hello {
-                name: "rome".into(),
-                address: "fd00::1".parse().expect("address"),
+                name: Some("rome".into()),
+                address: Some("fd00::1".parse().expect("address")),
             },
             Event::NeighbourUp {
                 node: "id".into(),

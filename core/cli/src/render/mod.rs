@@ -9,7 +9,8 @@ use crate::{
     output::{BAD, BOLD, DIM, GOOD, WARN, fields, paint, table},
 };
 use osier_core::control::types::{
-    DaemonState, Endpoint, Health, Member, Offload, Peer, Route, Session, Severity, Status,
+    DaemonState, Endpoint, Health, Member, Offload, Peer, Route, Service, ServiceState, Session, Severity,
+    Status,
 };
 use std::time::Duration;
 
@@ -32,6 +33,30 @@ fn offload(o: Offload) -> String {
         true => "none: packets go one by one".to_owned(),
         false => used.join(", "),
     }
+}
+
+/// One line about the service around the node.
+pub(crate) fn service(s: &Service) -> String {
+    let who = s
+        .member
+        .as_ref()
+        .map(|m| format!(" ({} in {})", m.name, m.network.name))
+        .unwrap_or_default();
+    let (style, word) = match s.state {
+        ServiceState::NotJoined => (WARN, "not joined to a network"),
+        ServiceState::Joining => (WARN, "joining"),
+        ServiceState::Off => (DIM, "off"),
+        ServiceState::Starting => (WARN, "starting"),
+        ServiceState::Running => (GOOD, "on"),
+        ServiceState::Stopping => (WARN, "stopping"),
+        ServiceState::Failed => (BAD, "on, but the node does not run"),
+        ServiceState::Unknown => (WARN, "in a state that this version does not know"),
+    };
+    let mut text = format!("{} {}{who}\n", paint(style, "●"), paint(style, word));
+    if let Some(problem) = &s.problem {
+        text += &format!("  {}\n  {} {}\n", problem.text, paint(BOLD, "fix:"), problem.fix);
+    }
+    text
 }
 
 pub(crate) fn status(s: &Status, verbose: bool, now: u64) -> String {

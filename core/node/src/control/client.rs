@@ -35,6 +35,7 @@ pub enum ClientError {
         status: u16,
         code: String,
         message: String,
+        fix: Option<String>,
     },
     #[error("the daemon did not answer in {} s", .0.as_secs())]
     Timeout(Duration),
@@ -98,6 +99,50 @@ impl Client {
 
     pub async fn reload(&self) -> Result<ReloadReply, ClientError> {
         self.call(Method::POST, "/v1/reload", &(), TIMEOUT).await
+    }
+
+    /// The service around the node: answered in every state.
+    pub async fn service(&self) -> Result<Service, ClientError> {
+        self.get("/v1/service").await
+    }
+
+    /// Has a service join a network. Dropping the stream does not break the join off.
+    pub async fn join(&self, request: &JoinRequest) -> Result<Lines<JoinLine>, ClientError> {
+        self.stream(Method::POST, "/v1/join", Some(request)).await
+    }
+
+    /// Has a service leave its network: the keys are gone afterwards.
+    pub async fn leave(&self) -> Result<Service, ClientError> {
+        self.call(Method::POST, "/v1/leave", &(), DOWN_TIMEOUT).await
+    }
+
+    /// Switches a service's node on; returns when it runs, or has failed to.
+    pub async fn on(&self) -> Result<Service, ClientError> {
+        self.call(Method::POST, "/v1/on", &(), DOWN_TIMEOUT).await
+    }
+
+    /// Switches a service's node off; returns when it has stopped.
+    pub async fn off(&self) -> Result<Service, ClientError> {
+        self.call(Method::POST, "/v1/off", &(), DOWN_TIMEOUT).await
+    }
+
+    /// Octets of the newest `days` days.
+    pub async fn usage(&self, days: usize) -> Result<Usage, ClientError> {
+        self.get(&format!("/v1/usage?days={days}")).await
+    }
+
+    /// What was checked, what was seen, and what to do.
+    pub async fn diagnostics(&self) -> Result<Diagnostics, ClientError> {
+        self.get("/v1/diagnostics").await
+    }
+
+    /// Text for whoever helps, without secrets.
+    pub async fn bundle(&self) -> Result<String, ClientError> {
+        let answer = async { collect(self.send(Method::GET, "/v1/bundle", None::<&()>).await?).await };
+        let bytes = tokio::time::timeout(TIMEOUT, answer)
+            .await
+            .map_err(|_| ClientError::Timeout(TIMEOUT))??;
+        String::from_utf8(bytes.to_vec()).map_err(|e| ClientError::Nonsense(e.to_string()))
     }
 
     /// The newest `limit` log lines; with `follow`, all further ones too.
@@ -199,6 +244,7 @@ impl Client {
                 status,
                 code: error.code,
                 message: error.message,
+                fix: error.fix,
             },
             Err(_) => ClientError::Nonsense(format!("status {status}")),
         })

@@ -215,8 +215,8 @@ async fn logs(
 async fn events(State(context): Ctx) -> Response {
     let mut events = context.events.subscribe();
     let hello = Event::Hello {
-        name: context.name,
-        address: context.address,
+        name: Some(context.name),
+        address: Some(context.address),
     };
     stream(context.ended.clone(), move |lines| async move {
         lines
@@ -349,14 +349,7 @@ fn stopping() -> Response {
 }
 
 fn refuse(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
-    (
-        status,
-        Json(ErrorReply {
-            code: code.into(),
-            message: message.into(),
-        }),
-    )
-        .into_response()
+    (status, Json(ErrorReply::new(code, message))).into_response()
 }
 
 #[cfg(test)]

@@ -12,11 +12,27 @@ use std::{
     net::{Ipv6Addr, SocketAddr},
 };
 
+mod service;
+
+pub use service::*;
+
+/// Raised by one whenever requests, fields or codes are added. A front end asks for at least the one it was built
+/// against; a daemon that tells none is of version 1.
+pub const API_VERSION: u32 = 2;
+
+/// What a daemon older than the field is.
+fn first_api_version() -> u32 {
+    1
+}
+
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,
+    /// [`API_VERSION`] of the daemon.
+    #[serde(default = "first_api_version")]
+    pub api_version: u32,
     pub pid: u32,
     pub state: DaemonState,
     pub uptime_seconds: u64,
@@ -58,6 +74,9 @@ pub struct Status {
     pub received_octets: u64,
     /// Counters since start; they only rise. Names are stable.
     pub counters: BTreeMap<String, u64>,
+    /// Whether traffic gets through, and how we know.
+    #[serde(default)]
+    pub connection: Connection,
     /// What the operator should know, gravest first; empty when all is well.
     pub health: Vec<Health>,
 }
@@ -155,6 +174,13 @@ pub enum HealthCode {
     StateRecovered,
     /// Running without a TUN device: the node relays, but programs here cannot use the network.
     NoTun,
+    /// This machine has no address of its own beyond loopback.
+    NoNetwork,
+    /// Nobody answers over UDP, though the registry answers over TCP, or the system refuses to send.
+    UdpBlocked,
+    /// One of a newer daemon.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One row of `GET /v1/peers`: a member with whom we hold a tunnel or to whom we have a route.
@@ -311,10 +337,14 @@ pub struct EventLine {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// The first line: the stream is established.
+    /// The first line: the stream is established. Before a service has joined there is no name and no address.
     Hello {
-        name: String,
-        address: Ipv6Addr,
+        name: Option<String>,
+        address: Option<Ipv6Addr>,
+    },
+    /// The service was switched, joined or left a network, or its node started, stopped or failed.
+    ServiceChanged {
+        service: Box<Service>,
     },
     NeighbourUp {
         node: String,
@@ -346,6 +376,9 @@ pub enum Event {
     },
     Stopping,
     Stopped,
+    /// One of a newer daemon.
+    #[serde(other)]
+    Unknown,
 }
 
 /// `POST /v1/probe`: ICMPv6 echoes through the mesh, from the node itself; answered by [`ProbeLine`]s.
@@ -519,8 +552,27 @@ pub struct DownReply {
 /// Every answer with a 4xx or 5xx status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReply {
-    /// Stable, machine-readable: `unknown-target`, `bad-request`, `bad-settings`, `not-found`, `stopping`,
-    /// `busy`, `internal`.
+    /// Stable, machine-readable; `docs/control-api.md` lists them.
     pub code: String,
     pub message: String,
+    /// What to do about it, where the message does not say so.
+    #[serde(default)]
+    pub fix: Option<String>,
+}
+
+impl ErrorReply {
+    /// One whose message says it all.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+            fix: None,
+        }
+    }
+
+    #[must_use]
+    pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
 }

@@ -89,10 +89,7 @@ impl ControlLoop {
     }
 
     fn reload(&mut self, now: Instant) -> Result<ReloadReply, ErrorReply> {
-        let bad = |error: &dyn std::fmt::Display| ErrorReply {
-            code: "bad-settings".into(),
-            message: error.to_string(),
-        };
+        let bad = |error: &dyn std::fmt::Display| ErrorReply::new("bad-settings", error.to_string());
         let source = &mut self.parts.settings;
         let new = Settings::load(&source.dir).map_err(|e| bad(&e))?;
         if let Some(filter) = &new.log {

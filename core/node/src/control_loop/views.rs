@@ -4,8 +4,8 @@ use super::ControlLoop;
 use crate::{
     clock,
     control::types::{
-        Certificate, DaemonState, Endpoint, ErrorReply, Member, Network, Offload, Outcome, Peer, Registry,
-        Route, Session, Status, Topology, TopologyLink, TopologyNode,
+        API_VERSION, Certificate, Connection, DaemonState, Endpoint, ErrorReply, Member, Network, Offload,
+        Outcome, Peer, Registry, Route, Session, Status, Topology, TopologyLink, TopologyNode,
     },
     health,
 };
@@ -46,6 +46,7 @@ impl ControlLoop {
         counters.extend(self.parts.shared.counters.list());
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
+            api_version: API_VERSION,
             pid: std::process::id(),
             state: if self.stop.is_some() {
                 DaemonState::Stopping
@@ -88,6 +89,7 @@ impl ControlLoop {
             sent_octets: traffic.iter().map(|p| p.sent_octets).sum(),
             received_octets: traffic.iter().map(|p| p.received_octets).sum(),
             counters,
+            connection: Connection::default(),
             health: health::assess(&self.conditions()),
         }
     }
@@ -255,10 +257,7 @@ impl ControlLoop {
 
     /// A member's name or an address inside the network.
     pub(super) fn resolve(&self, target: &str) -> Result<Target, ErrorReply> {
-        let unknown = |message: String| ErrorReply {
-            code: "unknown-target".into(),
-            message,
-        };
+        let unknown = |message: String| ErrorReply::new("unknown-target", message);
         if let Ok(address) = target.parse::<IpAddr>() {
             return match address {
                 IpAddr::V6(v6) if self.parts.network.prefix.contains(&address) => Ok(Target {
