@@ -214,9 +214,7 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream = connect(&self.socket)
-            .await
-            .map_err(|e| self.connect_error(&e))?;
+        let stream = connect(&self.socket).await.map_err(|e| self.connect_error(&e))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;

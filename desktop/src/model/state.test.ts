@@ -77,11 +77,6 @@ describe('every state has its line', () => {
     ['certificate-expired', 'Certificate expired', statusWith({ certificate: leftWith(-5) })],
     ['revoked', 'Revoked', connectionWith({ state: 'excluded' })],
     ['revoked', 'Revoked', statusWith({ health: healthWith('excluded') })],
-    [
-      'revoked',
-      'Revoked',
-      serviceWith({ state: 'failed', problem: { code: 'revoked', text: 'taken away', fix: 'ask' } }),
-    ],
   ]
   test.each(cases)('%s: %s', (kind, line, snapshot) => {
     const state = stateOf(snapshot, 0)

@@ -125,7 +125,7 @@ function serviceState(snapshot: Snapshot, now: number): State {
     case 'stopping':
       return make('stopping', 'connecting', t.stopping, d.stopping)
     case 'failed':
-      return failedState(service, make)
+      return make('failed', 'attention', t.failed, service.problem?.text ?? '')
     case 'starting':
     case 'unknown':
       return make('starting', 'connecting', t.starting, d.starting)
@@ -135,15 +135,6 @@ function serviceState(snapshot: Snapshot, now: number): State {
   // Between two answers: the service runs a node whose status has not come yet.
   if (snapshot.status === null) return make('starting', 'connecting', t.starting, d.starting)
   return nodeState(snapshot.status, now - snapshot.at, service)
-}
-
-function failedState(
-  service: Service,
-  make: (kind: StateKind, face: Face, line: string, detail: string) => State,
-): State {
-  const problem = service.problem
-  if (problem?.code === 'excluded' || problem?.code === 'revoked') return make('revoked', 'attention', t.revoked, problem.text)
-  return make('failed', 'attention', t.failed, problem?.text ?? '')
 }
 
 /** A node runs; `age` is how many milliseconds ago it said so. */

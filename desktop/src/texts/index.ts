@@ -16,7 +16,7 @@ export function choose(languages: readonly string[]): string {
   return known ?? 'en'
 }
 
-const language = choose(typeof navigator === 'undefined' ? [] : navigator.languages)
+export const language = choose(typeof navigator === 'undefined' ? [] : navigator.languages)
 export const texts: Catalogue = catalogues[language] ?? en
 const plurals = new Intl.PluralRules(language)
 

@@ -103,8 +103,8 @@ pub(in crate::control) fn remove(_: &Path) {}
 mod tests {
     use super::*;
     use crate::control::pipe_name;
-    use osier_control::connect;
     use axum::serve::Listener as _;
+    use osier_control::connect;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn place(test: &str) -> PathBuf {
