@@ -49,7 +49,10 @@ impl Control {
                 error.to_string(),
                 "see what it is doing: `journalctl -u osier` or the terminal that runs `osier up`",
             ),
-            ClientError::Refused { code, .. } => match code.as_str() {
+            ClientError::Refused { code, fix, .. } => match code.as_str() {
+                "off" | "starting" | "node-failed" => advised(Exit::NotRunning, &error, fix.clone()),
+                "not-joined" => advised(Exit::NotJoined, &error, fix.clone()),
+                "not-a-service" | "busy" => advised(Exit::Conflict, &error, fix.clone()),
                 "unknown-target" => unknown_target(&error.to_string()),
                 "bad-request" => Failure::plain(Exit::Usage, error.to_string()),
                 "stopping" => Failure::plain(Exit::NotRunning, error.to_string()),
@@ -69,6 +72,14 @@ impl Control {
         }
         let members = self.client.members().await.map_err(|e| self.explain(e))?;
         find(&members, node).map(|m| m.address)
+    }
+}
+
+fn advised(exit: Exit, error: &ClientError, advice: Option<String>) -> Failure {
+    Failure {
+        exit,
+        message: error.to_string(),
+        advice,
     }
 }
 

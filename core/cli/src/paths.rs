@@ -49,7 +49,7 @@ impl ControlArgs {
     pub(crate) fn state_dir(&self) -> Outcome<PathBuf> {
         let own = self.state.dir()?;
         match system_dir("osier") {
-            Some(system) if self.state.state_dir.is_none() && !is_member(&own) && is_member(&system) => {
+            Some(system) if self.state.state_dir.is_none() && !is_member(&own) && is_used(&system) => {
                 Ok(system)
             }
             _ => Ok(own),
@@ -115,6 +115,14 @@ pub(crate) fn is_member(state_dir: &Path) -> bool {
         .join(Item::Identity.file_name())
         .try_exists()
         .unwrap_or(true)
+}
+
+/// Whether a node lives in `state_dir`, or a service listens there that has not joined yet.
+fn is_used(state_dir: &Path) -> bool {
+    is_member(state_dir)
+        || osier_core::control::default_place(state_dir)
+            .try_exists()
+            .unwrap_or(true)
 }
 
 /// Rights come from the directory there.

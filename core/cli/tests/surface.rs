@@ -20,6 +20,8 @@ fn help_lists_every_command_and_the_exit_codes() {
         "join",
         "up",
         "down",
+        "on",
+        "off",
         "status",
         "peers",
         "routes",

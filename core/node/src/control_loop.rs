@@ -6,6 +6,7 @@
 //! but the next input: disk, registry and router are tasks of their own.
 
 mod asks;
+mod connection;
 mod views;
 
 pub(crate) use asks::{Ask, ProbeAnswer, Target};
@@ -13,7 +14,8 @@ pub(crate) use asks::{Ask, ProbeAnswer, Target};
 use crate::{
     alarm::Alarm,
     clock::{self, Clock},
-    control::types::{Event, EventLine, Health},
+    connection as seen,
+    control::types::{ConnectionState, Event, EventLine, Health},
     health::{self, Conditions},
     membership::{Sequences, encode_bundles},
     packet_threads::{Batch, FromPath, Shared},
@@ -126,6 +128,10 @@ pub(crate) struct ControlLoop {
     clock_offset: i64,
     registry: RegistryView,
     tun_lost: Option<String>,
+    /// Why the system would not send control's last datagram, when it does so on purpose.
+    send_refused: Option<String>,
+    /// Who waits for a neighbour's answer.
+    verifying: Vec<oneshot::Sender<()>>,
     last_health: Vec<Health>,
 }
 
@@ -175,6 +181,8 @@ impl ControlLoop {
             clock_offset,
             registry: RegistryView::default(),
             tun_lost: None,
+            send_refused: None,
+            verifying: Vec::new(),
             last_health: Vec::new(),
         }
     }
@@ -339,6 +347,12 @@ impl ControlLoop {
                 udp.try_send(transmit.remote, &transmit.datagram)
             };
             // A full socket is a full network: what matters is sent again.
+            let refused = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+            self.send_refused = sent
+                .as_ref()
+                .err()
+                .filter(|e| refused(e))
+                .map(ToString::to_string);
             if let Err(error) = sent {
                 tracing::trace!(remote = %transmit.remote, %error, "not sent");
                 self.parts.shared.counters.count_send_errors(1);
@@ -357,6 +371,7 @@ impl ControlLoop {
         while let Some(event) = self.parts.node.poll_event() {
             self.report_event(event);
         }
+        self.tell_verified();
     }
 
     fn publish(&self, mut snapshot: Arc<Snapshot>) {
@@ -522,7 +537,10 @@ impl ControlLoop {
         let now = self.now();
         let status = self.parts.node.status(now);
         let port = self.parts.shared.udp.port();
+        let connection = seen::assess(&self.facts(status.clone(), now));
         Conditions {
+            no_network: connection.state == ConnectionState::Offline,
+            udp_blocked: (connection.state == ConnectionState::Limited).then_some(connection.udp.why),
             now: clock::unix_time().0,
             uptime: now.saturating_since(self.started).as_secs(),
             not_before: self.parts.certificate.not_before.0,

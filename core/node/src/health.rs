@@ -33,6 +33,10 @@ pub(crate) struct Conditions {
     /// Why the TUN device is gone; or that there is none by choice.
     pub(crate) tun_lost: Option<String>,
     pub(crate) no_tun: bool,
+    /// No usable address, and nobody to talk to.
+    pub(crate) no_network: bool,
+    /// How it was concluded that UDP is blocked.
+    pub(crate) udp_blocked: Option<String>,
 }
 
 /// Gravest first.
@@ -120,7 +124,21 @@ pub(crate) fn assess(c: &Conditions) -> Vec<Health> {
             "start without --no-tun, as root or with CAP_NET_ADMIN",
         );
     }
-    if c.usable_neighbours == 0 && c.uptime >= ALONE {
+    if c.no_network {
+        add(
+            Warning,
+            Code::NoNetwork,
+            "this machine has no network".into(),
+            "connect it; the node goes on by itself",
+        );
+    } else if let Some(why) = &c.udp_blocked {
+        add(
+            Warning,
+            Code::UdpBlocked,
+            format!("UDP seems to be blocked here: {why}"),
+            "let UDP out, on this machine and on its network's firewall, or use another network",
+        );
+    } else if c.usable_neighbours == 0 && c.uptime >= ALONE {
         match c.others {
             0 => add(
                 Info,
@@ -265,6 +283,22 @@ mod tests {
                     ..well()
                 },
                 NoTun,
+            ),
+            (
+                Conditions {
+                    no_network: true,
+                    usable_neighbours: 0,
+                    ..well()
+                },
+                NoNetwork,
+            ),
+            (
+                Conditions {
+                    udp_blocked: Some("nobody answers".into()),
+                    usable_neighbours: 0,
+                    ..well()
+                },
+                UdpBlocked,
             ),
             (
                 Conditions {

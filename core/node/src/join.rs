@@ -83,18 +83,31 @@ pub async fn join(invite: &Invite, options: &JoinOptions) -> Result<Joined, Join
     if let Some(joined) = current_membership(&dir, invite)? {
         return Ok(joined);
     }
-    let (keys, fresh) = keys_to_enrol(&dir)?;
+    let result = enrol(&dir, invite, &name).await;
+    if matches!(result, Err(JoinError::Refused { .. })) && !existed {
+        let path = dir.path().to_owned();
+        drop(dir);
+        // Only if it is empty, which is all that is meant.
+        let _ = std::fs::remove_dir(path);
+    }
+    result
+}
+
+/// Enrols this machine in a directory that is open and belongs to no network, or no longer. Removes the keys it made
+/// when it is refused.
+pub(crate) async fn enrol(dir: &StateDir, invite: &Invite, name: &str) -> Result<Joined, JoinError> {
+    let (keys, fresh) = keys_to_enrol(dir)?;
     let keys = Arc::new(keys);
     let registries = Registries {
         urls: invite.registries.clone(),
         tls_pin: invite.tls_pin,
     };
     let client = Client::new(registries, keys.clone(), invite.network()).map_err(enrol_error)?;
-    let (certificate, network, revocations) = match client.enrol(&invite.root, invite.token, &name).await {
+    let (certificate, network, revocations) = match client.enrol(&invite.root, invite.token, name).await {
         Ok(answer) => answer.value,
         Err(error) => {
             if fresh && matches!(error, RegistryError::Refused { .. }) {
-                clean_up(dir, existed);
+                clean_up(dir);
             }
             return Err(enrol_error(error));
         }
@@ -103,7 +116,7 @@ pub async fn join(invite: &Invite, options: &JoinOptions) -> Result<Joined, Join
     dir.write(Item::Network, &network.encode())?;
     dir.write(Item::Registries, &registries)?;
     dir.write(Item::Revocations, &revocations.encode())?;
-    save_keys(&dir, Item::Identity, &keys)?;
+    save_keys(dir, Item::Identity, &keys)?;
     // The last step: a directory without a certificate belongs to nobody.
     dir.write(Item::Certificate, &certificate.encode())?;
     dir.remove(Item::PendingIdentity.file_name())?;
@@ -111,7 +124,7 @@ pub async fn join(invite: &Invite, options: &JoinOptions) -> Result<Joined, Join
 }
 
 /// What the directory already is a member of, if that is what the invite is for and still valid.
-fn current_membership(dir: &StateDir, invite: &Invite) -> Result<Option<Joined>, JoinError> {
+pub(crate) fn current_membership(dir: &StateDir, invite: &Invite) -> Result<Option<Joined>, JoinError> {
     let membership = match Membership::load(dir) {
         Ok(membership) => membership,
         // A join that was cut short, or one that must be repeated because something was damaged.
@@ -162,15 +175,9 @@ fn keys_to_enrol(dir: &StateDir) -> Result<(SecretKeys, bool), JoinError> {
 }
 
 /// Removes what a refused join made.
-fn clean_up(dir: StateDir, existed: bool) {
-    let path = dir.path().to_owned();
+fn clean_up(dir: &StateDir) {
     if let Err(error) = dir.remove(Item::PendingIdentity.file_name()) {
         tracing::warn!(%error, "the keys of the refused join stay behind");
-    }
-    drop(dir);
-    if !existed {
-        // Only if it is empty, which is all that is meant.
-        let _ = std::fs::remove_dir(path);
     }
 }
 
@@ -184,7 +191,7 @@ fn enrol_error(error: RegistryError) -> JoinError {
 }
 
 /// The host's name, made into a DNS label.
-fn default_name() -> String {
+pub(crate) fn default_name() -> String {
     name_from_host(&crate::system::host_name())
 }
 
@@ -238,12 +245,18 @@ pub async fn leave(state_dir: &Path) -> Result<Left, LeaveError> {
             network: "unknown".into(),
         },
     };
+    forget(&dir)?;
+    crate::control::remove_left_over(&dir)?;
+    Ok(left)
+}
+
+/// Removes everything that belongs to the membership.
+pub(crate) fn forget(dir: &StateDir) -> Result<(), StateError> {
     for item in Item::ALL {
         dir.remove(&format!("{}.damaged", item.file_name()))?;
         dir.remove(item.file_name())?;
     }
-    crate::control::remove_left_over(&dir)?;
-    Ok(left)
+    Ok(())
 }
 
 #[cfg(test)]

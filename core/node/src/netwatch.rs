@@ -24,7 +24,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Own {
     pub address: IpAddr,
     pub interface: u32,
-    /// Not to be given to others: tentative, failed, deprecated, or made to be short-lived (RFC 8981).
+    /// Not to be given to others: tentative, failed, deprecated, made to be short-lived (RFC 8981), or on an interface
+    /// that is down or unplugged.
     pub passing: bool,
 }
 
@@ -150,7 +151,7 @@ mod system {
         packet_route::{
             RouteNetlinkMessage,
             address::{AddressAttribute, AddressFlags, AddressMessage},
-            link::{LinkAttribute, LinkMessage},
+            link::{LinkAttribute, LinkFlags, LinkMessage},
         },
         sys::SocketAddr,
     };
@@ -163,12 +164,23 @@ mod system {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(|e| e.to_string())?;
         let driver = tokio::spawn(connection);
         let messages: Result<Vec<AddressMessage>, _> = handle.address().get().execute().try_collect().await;
+        let links: Result<Vec<LinkMessage>, _> = handle.link().get().execute().try_collect().await;
         driver.abort();
-        Ok(messages
+        let idle: Vec<u32> = links
+            .map_err(|e| e.to_string())?
+            .iter()
+            .filter(|link| !carries(link.header.flags))
+            .map(|link| link.header.index)
+            .collect();
+        let mut own: Vec<Own> = messages
             .map_err(|e| e.to_string())?
             .iter()
             .filter_map(own)
-            .collect())
+            .collect();
+        // An unplugged interface keeps its addresses for a while, and nothing gets through.
+        own.iter_mut()
+            .for_each(|own| own.passing |= idle.contains(&own.interface));
+        Ok(own)
     }
 
     pub(super) async fn links() -> Result<Vec<Link>, String> {
@@ -187,6 +199,10 @@ mod system {
             .iter()
             .filter_map(mtu)
             .collect())
+    }
+
+    fn carries(flags: LinkFlags) -> bool {
+        flags.contains(LinkFlags::Up) && flags.intersects(LinkFlags::Running | LinkFlags::LowerUp)
     }
 
     fn own(message: &AddressMessage) -> Option<Own> {

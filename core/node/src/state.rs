@@ -9,6 +9,7 @@
 //! | `members` | known members, for a start without the registry | moved aside, fetched again |
 //! | `registries` | where the network's registries are | moved aside; `osier join` or `settings.toml` gives them again |
 //! | `seqno` | our Babel seqno and record sequence | moved aside; neighbours forget the old one in minutes |
+//! | `switch` | whether a service's node is to run | moved aside; on |
 //! | `settings.toml` | what the operator may edit | refuse to start, naming the line |
 //! | `lock` | pid of the daemon, for error messages | rewritten |
 //! | `control.sock` | control API | replaced |
@@ -46,10 +47,12 @@ pub enum Item {
     Revocations,
     Members,
     Seqno,
+    /// Whether a service's node is to run.
+    Switch,
 }
 
 impl Item {
-    pub const ALL: [Item; 8] = [
+    pub const ALL: [Item; 9] = [
         Item::PendingIdentity,
         Item::Identity,
         Item::Certificate,
@@ -58,6 +61,7 @@ impl Item {
         Item::Revocations,
         Item::Members,
         Item::Seqno,
+        Item::Switch,
     ];
 
     pub fn file_name(self) -> &'static str {
@@ -70,6 +74,7 @@ impl Item {
             Item::Revocations => "revocations",
             Item::Members => "members",
             Item::Seqno => "seqno",
+            Item::Switch => "switch",
         }
     }
 

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 use osier_lab::{Lab, Process, wait_until};
 use serde_json::Value;
 use std::{
+    io::{Read, Write},
     net::{Ipv6Addr, SocketAddr},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -120,25 +122,59 @@ pub struct Member {
 impl Member {
     /// Enrols a node on `host`; it does not run yet.
     pub fn join(lab: &Lab, host: Host, invite: &str, options: &[&str]) -> Result<Self> {
+        let mut member = Self::outsider(lab, host, options);
+        member.enrol(invite)?;
+        Ok(member)
+    }
+
+    /// A machine that has joined nothing yet.
+    pub fn outsider(lab: &Lab, host: Host, options: &[&str]) -> Self {
         let name = host.netns.name().to_owned();
-        let state = lab.directory().join(format!("state-{name}"));
-        let file = lab.directory().join(format!("invite-{name}"));
-        std::fs::write(&file, invite)?;
-        let options = options.iter().map(|o| (*o).to_owned()).collect();
-        let mut member = Self {
+        Self {
+            state: lab.directory().join(format!("state-{name}")),
             name,
             host,
             enrolled: Ipv6Addr::UNSPECIFIED,
-            state,
-            options,
+            options: options.iter().map(|o| (*o).to_owned()).collect(),
             process: None,
-        };
+        }
+    }
+
+    /// `osier join`: by itself, or through the service that runs.
+    pub fn enrol(&mut self, invite: &str) -> Result<Value> {
+        let file = self.state.with_extension("invite");
+        std::fs::write(&file, invite)?;
         // From a file: an argument would be visible to every user of the machine.
         let invite = format!("@{}", file.display());
-        let joined = member.ask(&["join", &invite, "--name", &member.name])?;
+        let joined = self.ask(&["join", &invite, "--name", &self.name])?;
         let address = joined["address"].as_str().context("join told no address")?;
-        member.enrolled = address.parse()?;
-        Ok(member)
+        self.enrolled = address.parse()?;
+        Ok(joined)
+    }
+
+    /// Where the node keeps its state.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The JSON answer of the control API to a GET, whatever its status.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        let text = self.get_text(path)?;
+        serde_json::from_str(&text).with_context(|| format!("GET {path} answered no JSON: {text}"))
+    }
+
+    /// Likewise, as it is.
+    pub fn get_text(&self, path: &str) -> Result<String> {
+        let mut stream = UnixStream::connect(self.state.join("control.sock"))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: osier\r\nconnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+        Ok(body.to_owned())
     }
 
     /// `osier --state-dir … ` in the member's namespace, with JSON answers.

@@ -9,7 +9,10 @@ use crate::{
     progress::Progress,
 };
 use osier_core::{
-    control::client::{Client, ClientError},
+    control::{
+        client::{Client, ClientError},
+        types::{JoinLine, JoinRequest},
+    },
     join::{JoinError, JoinOptions, Joined, LeaveError},
     state::StateError,
 };
@@ -64,6 +67,16 @@ pub(crate) async fn join(args: &JoinArgs, output: &Output) -> Outcome {
         .parse()
         .map_err(|e: osier_proto::invite::ParseInviteError| Failure::plain(Exit::Usage, e.to_string()))?;
     let progress = Progress::start(output, format!("asking {}", invite.registries.join(", ")));
+    let client = Client::in_state_dir(&state_dir);
+    if client.service().await.is_ok_and(|service| service.managed) {
+        let joined = join_service(&client, &invite, args.name.clone()).await?;
+        drop(progress);
+        return show(
+            joined,
+            "the service runs the node: `osier status` tells how it is doing",
+            output,
+        );
+    }
     let options = JoinOptions {
         state_dir: state_dir.clone(),
         name: args.name.clone(),
@@ -73,7 +86,12 @@ pub(crate) async fn join(args: &JoinArgs, output: &Output) -> Outcome {
         .map_err(|e| explain_join(e, &state_dir))?;
     drop(progress);
     hand_over(&state_dir);
-    output.show(&view(joined), |j| {
+    let next = "`osier up` starts the node; `osier service install` starts it with the system";
+    show(view(joined), next, output)
+}
+
+fn show(joined: JoinedView, next: &str, output: &Output) -> Outcome {
+    output.show(&joined, |j| {
         let head = match j.already_member {
             true => format!("{} is a member of {} already\n", j.name, j.network),
             false => format!(
@@ -85,8 +103,61 @@ pub(crate) async fn join(args: &JoinArgs, output: &Output) -> Outcome {
         };
         let expiry = format!("expires {}", format::utc(j.not_after));
         head + &fields(&[("address", j.address.to_string()), ("certificate", expiry)])
-            + "next: `osier up` starts the node; `osier service install` starts it with the system\n"
+            + &format!("next: {next}\n")
     })
+}
+
+/// Has the service that runs on the directory join.
+async fn join_service(client: &Client, invite: &Invite, name: Option<String>) -> Outcome<JoinedView> {
+    let request = JoinRequest {
+        invite: invite.to_string(),
+        name,
+    };
+    let broken = |e: ClientError| match e {
+        ClientError::Refused {
+            code, message, fix, ..
+        } => refused_join(&code, message, fix),
+        other => Failure::plain(Exit::Failure, other.to_string()),
+    };
+    let mut lines = client.join(&request).await.map_err(broken)?;
+    let mut joined = None;
+    while let Some(line) = lines.next().await.transpose().map_err(broken)? {
+        match line {
+            JoinLine::Joined {
+                member,
+                already_member,
+            } => joined = Some((member, already_member)),
+            JoinLine::Failed { code, message, fix } => return Err(refused_join(&code, message, fix)),
+            JoinLine::Asking { .. } | JoinLine::Done { .. } | JoinLine::Unknown => {}
+        }
+    }
+    let (member, already_member) =
+        joined.ok_or_else(|| Failure::plain(Exit::Failure, "the service ended before the join did"))?;
+    Ok(JoinedView {
+        name: member.name,
+        address: member.address,
+        prefixes: member.prefixes,
+        network: member.network.name,
+        network_prefix: member.network.prefix,
+        not_after: member.certificate.not_after,
+        already_member,
+    })
+}
+
+fn refused_join(code: &str, message: String, advice: Option<String>) -> Failure {
+    let exit = match code {
+        "invite-invalid" | "name-invalid" => Exit::Usage,
+        "invite-used" | "invite-expired" | "invite-unknown" | "refused" => Exit::Refused,
+        "name-taken" | "wrong-network" | "busy" => Exit::Conflict,
+        "registry-unreachable" => Exit::Unreachable,
+        "stopping" => Exit::NotRunning,
+        _ => Exit::Failure,
+    };
+    Failure {
+        exit,
+        message,
+        advice,
+    }
 }
 
 fn view(j: Joined) -> JoinedView {
@@ -199,14 +270,27 @@ struct LeftView {
 /// Stops the node and forgets the network; its keys are gone afterwards.
 pub(crate) async fn leave(args: &LeaveArgs, output: &Output) -> Outcome {
     let state_dir = args.state.dir()?;
-    if !crate::paths::is_member(&state_dir) {
+    let client = Client::in_state_dir(&state_dir);
+    let service = client.service().await.ok().filter(|service| service.managed);
+    if !crate::paths::is_member(&state_dir) && service.is_none() {
         return Err(not_joined(&state_dir));
     }
     if !args.yes && !confirmed(&state_dir)? {
         return Err(Failure::plain(Exit::Failure, "nothing was changed"));
     }
     let progress = Progress::start(output, "stopping the node");
-    let stopped = match Client::in_state_dir(&state_dir).down().await {
+    if let Some(service) = service {
+        client.leave().await.map_err(|e| match e {
+            ClientError::Refused { code, .. } if code == "not-joined" => not_joined(&state_dir),
+            other => Failure::plain(Exit::Failure, other.to_string()),
+        })?;
+        drop(progress);
+        let (name, network) = service
+            .member
+            .map_or_else(Default::default, |member| (member.name, member.network.name));
+        return show_left(&LeftView { name, network }, output);
+    }
+    let stopped = match client.down().await {
         Ok(_) => true,
         Err(ClientError::NotRunning { .. }) => false,
         // What it means shows when its lock is found taken.
@@ -232,7 +316,11 @@ pub(crate) async fn leave(args: &LeaveArgs, output: &Output) -> Outcome {
         name: left.name,
         network: left.network,
     };
-    output.show(&left, |l| {
+    show_left(&left, output)
+}
+
+fn show_left(left: &LeftView, output: &Output) -> Outcome {
+    output.show(left, |l| {
         format!(
             "{} left {}; `osier revoke {}` at the registry ends its certificate too\n",
             l.name, l.network, l.name

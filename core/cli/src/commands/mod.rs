@@ -12,6 +12,7 @@ mod ping;
 mod registry;
 mod service;
 mod status;
+mod switch;
 mod topology;
 mod up;
 
@@ -38,6 +39,10 @@ pub(crate) enum Command {
     Up(up::UpArgs),
     /// Stop the node; its neighbours route around it first, so nothing is lost
     Down(daemon::DownArgs),
+    /// Switch a service's node on (see `osier up --service`)
+    On(switch::SwitchArgs),
+    /// Switch a service's node off; the service stays and remembers it
+    Off(switch::SwitchArgs),
     /// Show how the node is doing, and what to do if it is not well
     Status(status::StatusArgs),
     /// List the other nodes and how traffic reaches them
@@ -87,6 +92,8 @@ impl Command {
             Self::Join(args) => join::join(args, output).await,
             Self::Up(args) => up::up(args, output).await,
             Self::Down(args) => daemon::down(args, output).await,
+            Self::On(args) => switch::switch(args, true, output).await,
+            Self::Off(args) => switch::switch(args, false, output).await,
             Self::Status(args) => status::status(args, output).await,
             Self::Peers(args) => status::peers(args, output).await,
             Self::Sessions(args) => status::sessions(args, output).await,

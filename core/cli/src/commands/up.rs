@@ -8,7 +8,7 @@ use crate::{
     paths::ControlArgs,
 };
 use osier_core::{
-    Config, Daemon, DaemonError, TunChoice, control::ServerError, tun::TunError, udp::UdpError,
+    Config, Daemon, DaemonError, Service, TunChoice, control::ServerError, tun::TunError, udp::UdpError,
 };
 use std::{io, net::SocketAddr, path::Path};
 
@@ -49,6 +49,10 @@ pub(crate) struct UpArgs {
     /// Group whose members may steer the daemon
     #[arg(long, value_name = "GROUP")]
     control_group: Option<String>,
+    /// Run as a service that a front end steers: open the control socket before there is a membership, keep it open
+    /// while switched off, and take `osier join`, `osier leave`, `osier on` and `osier off` through it
+    #[arg(long)]
+    service: bool,
     /// error, warn, info, debug or trace, or MODULE=LEVEL,… [default: info]
     #[arg(long, value_name = "LEVEL", env = "OSIER_LOG")]
     log_level: Option<String>,
@@ -56,7 +60,7 @@ pub(crate) struct UpArgs {
 
 pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
     let state_dir = args.node.state.dir()?;
-    if !crate::paths::is_member(&state_dir) {
+    if !args.service && !crate::paths::is_member(&state_dir) {
         return Err(not_joined(&state_dir));
     }
     super::start_log(args.log_level.as_deref(), output)?;
@@ -78,7 +82,11 @@ pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
     config.offload = args.no_offload.then_some(false);
     config.aes = args.no_aes.then_some(false);
     config.log = args.log_level.clone();
-    Daemon::run(config).await.map_err(|e| explain(&e, &state_dir))
+    let result = match args.service {
+        true => Service::run(config).await,
+        false => Daemon::run(config).await,
+    };
+    result.map_err(|e| explain(&e, &state_dir))
 }
 
 /// The daemon's messages say what to do; this adds the codes.

@@ -9,8 +9,8 @@ use crate::{
     output::{BAD, BOLD, DIM, GOOD, WARN, fields, paint, table},
 };
 use osier_core::control::types::{
-    DaemonState, Endpoint, Health, Member, Offload, Peer, Route, Service, ServiceState, Session, Severity,
-    Status,
+    Connection, ConnectionState, DaemonState, Endpoint, Health, Member, Offload, Peer, Route, Service,
+    ServiceState, Session, Severity, Status,
 };
 use std::time::Duration;
 
@@ -33,6 +33,27 @@ fn offload(o: Offload) -> String {
         true => "none: packets go one by one".to_owned(),
         false => used.join(", "),
     }
+}
+
+/// Whether traffic gets through, and how that is known.
+fn connection(c: &Connection) -> String {
+    let neighbours = format!("{} of {} neighbours", c.neighbours, c.wanted);
+    let (style, word) = match c.state {
+        ConnectionState::Connected => (GOOD, format!("connected, {neighbours}")),
+        ConnectionState::Relayed => (GOOD, format!("connected through relays, {neighbours}")),
+        ConnectionState::Excluded => (BAD, "excluded".into()),
+        ConnectionState::Offline => (BAD, "offline: waiting for a network".into()),
+        ConnectionState::Limited => (BAD, "UDP seems to be blocked here".into()),
+        ConnectionState::Alone => (WARN, "no other member is known".into()),
+        ConnectionState::Starting => (WARN, format!("starting, {neighbours}")),
+        ConnectionState::Looking => (WARN, format!("looking for neighbours ({neighbours})")),
+        ConnectionState::Unknown => (WARN, "in a state that this version does not know".into()),
+    };
+    let proof = match (&c.verified_with, c.verified_seconds) {
+        (Some(with), Some(ago)) => format!("; {with} answered {} ago", span(ago)),
+        _ => "; nobody has answered yet".into(),
+    };
+    format!("{}{}", paint(style, word), paint(DIM, proof))
 }
 
 /// One line about the service around the node.
@@ -116,6 +137,7 @@ pub(crate) fn status(s: &Status, verbose: bool, now: u64) -> String {
         ("listens", format!("UDP {}", s.udp_port)),
         ("offload", offload(s.offload)),
         ("reachable at", endpoints(&s.endpoints)),
+        ("connection", connection(&s.connection)),
         (
             "mesh",
             format!(

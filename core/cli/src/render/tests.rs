@@ -21,6 +21,9 @@ fn sample_status() -> Status {
         "endpoints": [{"address": "198.51.100.7:6697", "kind": "mapped"}, {"address": "[2001:db8::7]:6697", "kind": "local"}],
         "mapped": "198.51.100.7:6697",
         "registry": {"urls": ["https://registry.example"], "reachable": true, "last_contact": NOW - 12, "last_error": null},
+        "connection": {"state": "connected", "verified_at": NOW - 4, "verified_seconds": 4, "verified_with": "paris",
+            "evidence": "echo", "neighbours": 10, "wanted": 6, "direct": 10, "relayed": 31, "through_relays": false,
+            "udp": {"state": "works", "why": "a member was heard 1 s ago", "unanswered": 0}, "local_addresses": 2},
         "neighbours": 10, "members": 42, "routes": 41, "sent_octets": 1_234_567, "received_octets": 9_876_543_210_u64,
         "counters": {"refused_updates": 0, "unknown_receiver": 17}, "health": [],
     }))

@@ -2,6 +2,7 @@
 //! diagnostics.
 
 use super::{Certificate, Network};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv6Addr;
 
@@ -16,7 +17,7 @@ pub struct Service {
     pub pid: u32,
     pub uptime_seconds: u64,
     /// Started with `osier up --service`: it outlives membership and switch, and takes `join`, `leave`, `on` and
-    /// `off`. A plain `osier up` is always `running` or `stopping`, and refuses these with `not-a-service`.
+    /// `off`. A plain `osier up` is always `running`, and refuses these with `not-a-service`.
     pub managed: bool,
     pub state: ServiceState,
     /// The switch, as it is remembered across restarts.
@@ -53,6 +54,7 @@ pub enum ServiceState {
 pub struct Membership {
     pub name: String,
     pub address: Ipv6Addr,
+    pub prefixes: Vec<IpNet>,
     pub network: Network,
     pub certificate: Certificate,
 }

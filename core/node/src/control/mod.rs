@@ -5,6 +5,8 @@ mod error;
 mod listener;
 mod probe;
 pub(crate) mod server;
+mod service;
+pub(crate) mod stage;
 
 pub use error::ServerError;
 pub use osier_control::{SOCKET_NAME, client, default_place, pipe_name, types};

@@ -3,6 +3,8 @@
 use super::{
     ServerError,
     listener::{self, Listener},
+    service,
+    stage::{Order, Stage},
     types::{DownReply, ErrorReply, Event, EventLine, LogLine, ProbeRequest, TraceRequest},
 };
 use crate::{
@@ -39,15 +41,19 @@ const LINES: usize = 64;
 /// Open requests get this long to end once the node has stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long a neighbour's answer is waited for.
+const ANSWER: Duration = Duration::from_millis(500);
+
 /// What handlers need.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
-    pub(crate) asks: mpsc::Sender<Ask>,
+    /// What the service is now, with the node that answers.
+    pub(crate) stage: watch::Receiver<Stage>,
+    /// Where a service takes its orders; `None`: there is but a node.
+    pub(crate) orders: Option<mpsc::Sender<Order>>,
     pub(crate) events: broadcast::Sender<EventLine>,
-    /// Set when the node has stopped and everything is closed.
+    /// Set when the daemon has stopped and everything is closed.
     pub(crate) ended: watch::Receiver<Ending>,
-    pub(crate) name: String,
-    pub(crate) address: Ipv6Addr,
 }
 
 /// The listening server.
@@ -106,7 +112,12 @@ pub(crate) fn find_group(name: &str) -> Result<Group, ServerError> {
 
 fn router(context: Context) -> Router {
     Router::new()
-        .route("/v1/status", get(|c: Ctx| ask(c, Ask::Status)))
+        .route("/v1/service", get(service::service))
+        .route("/v1/join", post(service::join))
+        .route("/v1/leave", post(service::leave))
+        .route("/v1/on", post(service::on))
+        .route("/v1/off", post(service::off))
+        .route("/v1/status", get(status))
         .route("/v1/peers", get(|c: Ctx| ask(c, Ask::Peers)))
         .route("/v1/sessions", get(|c: Ctx| ask(c, Ask::Sessions)))
         .route("/v1/routes", get(|c: Ctx| ask(c, Ask::Routes)))
@@ -130,34 +141,68 @@ fn router(context: Context) -> Router {
         .with_state(context)
 }
 
-type Ctx = State<Context>;
+pub(super) type Ctx = State<Context>;
 
 /// Asks the control task and gives its answer.
 async fn ask<T: Serialize>(State(context): Ctx, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Response {
     match answer(&context, make).await {
-        Some(value) => Json(value).into_response(),
-        None => stopping(),
+        Ok(value) => Json(value).into_response(),
+        Err(response) => response,
     }
 }
 
-async fn answer<T>(context: &Context, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+/// The node's answer, or why there is none.
+pub(super) async fn answer<T>(
+    context: &Context,
+    make: impl FnOnce(oneshot::Sender<T>) -> Ask,
+) -> Result<T, Response> {
+    let stage = context.stage.borrow().clone();
+    let asks = stage.node.as_ref().ok_or_else(|| no_node(&stage))?;
     let (reply, answer) = oneshot::channel();
-    context.asks.send(make(reply)).await.ok()?;
-    answer.await.ok()
+    asks.send(make(reply)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+/// For requests about a node that is not there.
+fn no_node(stage: &Stage) -> Response {
+    (StatusCode::CONFLICT, Json(stage.refusal())).into_response()
+}
+
+/// With a neighbour's answer to a question of now, when the last one is old.
+async fn status(State(context): Ctx) -> Response {
+    verify(&context).await;
+    ask(State(context), Ask::Status).await
+}
+
+pub(super) async fn verify(context: &Context) {
+    let _ = tokio::time::timeout(ANSWER, answer(context, Ask::Verify)).await;
 }
 
 async fn reload(State(context): Ctx) -> Response {
-    match answer(&context, Ask::Reload).await {
-        Some(Ok(reply)) => Json(reply).into_response(),
-        Some(Err(error)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response(),
-        None => stopping(),
+    let without_node = context.stage.borrow().node.is_none();
+    let result = match &context.orders {
+        Some(orders) if without_node => service::order(orders, Order::Reload).await,
+        _ => answer(&context, Ask::Reload).await,
+    };
+    match result {
+        Ok(Ok(reply)) => Json(reply).into_response(),
+        Ok(Err(error)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response(),
+        Err(response) => response,
     }
 }
 
 async fn down(State(mut context): Ctx) -> Response {
     let began = Instant::now();
     // When it has already stopped, the answer below is the right one too.
-    let _ = context.asks.send(Ask::Stop).await;
+    match &context.orders {
+        Some(orders) => drop(orders.send(Order::Down).await),
+        None => {
+            let node = context.stage.borrow().node.clone();
+            if let Some(asks) = node {
+                let _ = asks.send(Ask::Stop).await;
+            }
+        }
+    }
     let _ = context.ended.wait_for(Ending::is_over).await;
     Json(DownReply {
         elapsed_ms: began.elapsed().as_millis() as u64,
@@ -214,9 +259,10 @@ async fn logs(
 
 async fn events(State(context): Ctx) -> Response {
     let mut events = context.events.subscribe();
+    let member = context.stage.borrow().member.clone();
     let hello = Event::Hello {
-        name: Some(context.name),
-        address: Some(context.address),
+        name: member.as_ref().map(|m| m.name.clone()),
+        address: member.map(|m| m.address),
     };
     stream(context.ended.clone(), move |lines| async move {
         lines
@@ -279,9 +325,9 @@ async fn trace(State(context): Ctx, request: Result<Json<TraceRequest>, JsonReje
 
 async fn resolve(context: &Context, target: &str) -> Result<crate::control_loop::Target, Response> {
     match answer(context, |reply| Ask::Resolve(target.to_owned(), reply)).await {
-        Some(Ok(target)) => Ok(target),
-        Some(Err(error)) => Err((StatusCode::NOT_FOUND, Json(error)).into_response()),
-        None => Err(stopping()),
+        Ok(Ok(target)) => Ok(target),
+        Ok(Err(error)) => Err((StatusCode::NOT_FOUND, Json(error)).into_response()),
+        Err(response) => Err(response),
     }
 }
 
@@ -300,7 +346,7 @@ impl Context {
             payload,
             answer,
         });
-        tokio::time::timeout(limit, ask).await.ok()?
+        tokio::time::timeout(limit, ask).await.ok()?.ok()
     }
 }
 
@@ -317,7 +363,7 @@ impl Lines {
 }
 
 /// Answers with the lines that `write` puts, until it ends, the reader goes away or the node stops.
-fn stream<F, W>(mut ended: watch::Receiver<Ending>, write: W) -> Response
+pub(super) fn stream<F, W>(mut ended: watch::Receiver<Ending>, write: W) -> Response
 where
     W: FnOnce(Lines) -> F,
     F: Future<Output = Option<()>> + Send + 'static,
@@ -340,7 +386,7 @@ where
         .into_response()
 }
 
-fn stopping() -> Response {
+pub(super) fn stopping() -> Response {
     refuse(
         StatusCode::SERVICE_UNAVAILABLE,
         "stopping",
@@ -348,7 +394,7 @@ fn stopping() -> Response {
     )
 }
 
-fn refuse(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
+pub(super) fn refuse(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
     (status, Json(ErrorReply::new(code, message))).into_response()
 }
 
@@ -375,12 +421,17 @@ mod tests {
         let (asks, questions) = mpsc::channel(1);
         let (events, _) = broadcast::channel(4);
         let (end, ended) = watch::channel(Ending::NotYet);
+        let member = serde_json::from_value(serde_json::json!({
+            "name": "alice", "address": "fd00::1", "prefixes": [],
+            "network": {"name": "home", "id": "00", "prefix": "fd00::/48"},
+            "certificate": {"serial": 1, "not_before": 0, "not_after": 1, "seconds_left": 0},
+        }));
+        let stage = Stage::plain(asks, member.unwrap());
         let context = Context {
-            asks,
+            stage: watch::channel(stage).1,
+            orders: None,
             events: events.clone(),
             ended,
-            name: "alice".into(),
-            address: Ipv6Addr::LOCALHOST,
         };
         let server = Server::start(path.clone(), None, context).unwrap();
         Lonely {
@@ -436,6 +487,8 @@ mod tests {
                 "bad-request",
             ),
             (get("/v1/status"), "503", "stopping"),
+            (post("/v1/off", "null"), "409", "not-a-service"),
+            (post("/v1/join", r#"{"invite":"x"}"#), "409", "not-a-service"),
         ] {
             let answer = raw(&server.path, &request).await;
             assert!(

@@ -2,7 +2,9 @@
 
 use super::ControlLoop;
 use crate::{
-    control::types::{ErrorReply, Member, Outcome, Peer, ReloadReply, Route, Session, Status, Topology},
+    control::types::{
+        ErrorReply, Member, Membership, Outcome, Peer, ReloadReply, Route, Session, Status, Topology,
+    },
     logging,
     settings::Settings,
 };
@@ -15,7 +17,10 @@ use super::PROBES;
 /// A question or an order with where the answer goes. An asker that has gone away is no error.
 #[derive(Debug)]
 pub(crate) enum Ask {
+    /// Answered when a neighbour has answered of late.
+    Verify(oneshot::Sender<()>),
     Status(oneshot::Sender<Status>),
+    Membership(oneshot::Sender<Membership>),
     Peers(oneshot::Sender<Vec<Peer>>),
     Sessions(oneshot::Sender<Vec<Session>>),
     Routes(oneshot::Sender<Vec<Route>>),
@@ -51,7 +56,9 @@ pub(crate) struct ProbeAnswer {
 impl ControlLoop {
     pub(super) fn answer(&mut self, ask: Ask, now: Instant) {
         match ask {
+            Ask::Verify(reply) => self.verify(reply, now),
             Ask::Status(reply) => drop(reply.send(self.status(now))),
+            Ask::Membership(reply) => drop(reply.send(self.membership())),
             Ask::Peers(reply) => drop(reply.send(self.peers(now))),
             Ask::Sessions(reply) => drop(reply.send(self.sessions(now))),
             Ask::Routes(reply) => drop(reply.send(self.routes())),

@@ -2,10 +2,12 @@
 
 use super::ControlLoop;
 use crate::{
-    clock,
-    control::types::{
-        API_VERSION, Certificate, Connection, DaemonState, Endpoint, ErrorReply, Member, Network, Offload,
-        Outcome, Peer, Registry, Route, Session, Status, Topology, TopologyLink, TopologyNode,
+    control::{
+        stage,
+        types::{
+            API_VERSION, DaemonState, Endpoint, ErrorReply, Member, Membership, Offload, Outcome, Peer,
+            Registry, Route, Session, Status, Topology, TopologyLink, TopologyNode,
+        },
     },
     health,
 };
@@ -36,7 +38,6 @@ impl ControlLoop {
 
     pub(super) fn status(&self, now: Instant) -> Status {
         let own = self.parts.node.status(now);
-        let certificate = &self.parts.certificate;
         let traffic = self.parts.node.peers(now);
         let mut counters: BTreeMap<String, u64> = own
             .counters
@@ -59,17 +60,8 @@ impl ControlLoop {
             router_id: own.node.router_id().to_string(),
             address: own.address,
             prefixes: own.prefixes.clone(),
-            network: Network {
-                name: self.parts.network.name.clone(),
-                id: self.parts.network.id().to_string(),
-                prefix: self.parts.network.prefix,
-            },
-            certificate: Certificate {
-                serial: certificate.serial,
-                not_before: certificate.not_before.0,
-                not_after: certificate.not_after.0,
-                seconds_left: (certificate.not_after.0 as i64).saturating_sub(clock::unix_time().0 as i64),
-            },
+            network: stage::describe_network(&self.parts.network),
+            certificate: stage::describe_certificate(&self.parts.certificate),
             interface: self.parts.shared.tun.name().map(str::to_owned),
             mtu: self.parts.shared.tun.name().map(|_| crate::tun::MTU),
             offload: self.offload(),
@@ -89,9 +81,13 @@ impl ControlLoop {
             sent_octets: traffic.iter().map(|p| p.sent_octets).sum(),
             received_octets: traffic.iter().map(|p| p.received_octets).sum(),
             counters,
-            connection: Connection::default(),
+            connection: self.connection(now),
             health: health::assess(&self.conditions()),
         }
+    }
+
+    pub(super) fn membership(&self) -> Membership {
+        stage::describe(&self.parts.certificate, &self.parts.network)
     }
 
     pub(super) fn peers(&self, now: Instant) -> Vec<Peer> {

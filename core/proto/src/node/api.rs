@@ -91,6 +91,8 @@ pub enum Command {
         hop_limit: u8,
         payload: usize,
     },
+    /// Has the nearest neighbours asked whether they are there, at most once a second; see [`Status::verified`].
+    Verify,
     /// Members learnt from the registry.
     AddBundles(Vec<Bundle>),
     SetRevocations(RevocationList),
@@ -212,6 +214,40 @@ pub struct Status {
     pub counters: Vec<(&'static str, u64)>,
     pub health: Health,
     pub stopping: bool,
+    /// Tunnels that the node wants at least: fewer than its parameter when there are not so many other members.
+    pub wanted: usize,
+    /// The last answer to a question of ours.
+    pub verified: Option<Verified>,
+    pub udp: UdpEvidence,
+}
+
+/// Somebody answered us through the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    pub at: Instant,
+    /// The neighbour's.
+    pub name: String,
+    pub proof: Proof,
+}
+
+/// What a neighbour's answer was to; both prove its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// An echo inside the tunnel.
+    Echo,
+    /// A handshake that we began.
+    Handshake,
+}
+
+/// What speaks for and against UDP getting through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpEvidence {
+    /// When something authentic came last, if it did since our addresses changed.
+    pub heard: Option<Instant>,
+    /// That, or when our addresses changed.
+    pub silent_since: Instant,
+    /// Members that were tried in vain since then.
+    pub unanswered: usize,
 }
 
 /// What is wrong, if anything.

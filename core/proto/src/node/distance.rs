@@ -108,6 +108,9 @@ impl Node {
         let ours = LinkCounters { sent, received };
         tunnel.liveness.delivery.measure(ours, peers);
         tunnel.rtt.samples = tunnel.rtt.samples.saturating_add(1);
+        if let Some(peer) = tunnel.peer() {
+            self.evidence.verify(peer, super::Proof::Echo, now);
+        }
         let earlier = tunnel.rtt.smoothed;
         let counts = tunnel.rtt.samples > DROPPED_SAMPLES;
         let begins = tunnel.rtt.samples == DROPPED_SAMPLES + 1;

@@ -75,6 +75,9 @@ impl Node {
                     self.backoff.failed(endpoint, now);
                 }
                 self.counters.count("dial-unanswered");
+                if let Some(peer) = tunnel.expected {
+                    self.evidence.dialled_in_vain(peer);
+                }
                 self.close_tunnel(id, DownReason::Silent, now);
                 return;
             }
@@ -201,6 +204,7 @@ impl Node {
         tunnel.liveness.heard = now;
         tunnel.dial = None;
         self.timers.clear(Timer::Dialling(id));
+        self.evidence.hear(now);
         match tunnel.phase {
             Phase::Dialling => {
                 tunnel.phase = Phase::Greeting;
@@ -208,7 +212,12 @@ impl Node {
                 self.say_hello(id, now);
             }
             Phase::Greeting => {}
-            Phase::Open => self.revive(id, now),
+            Phase::Open => {
+                if let Some(peer) = tunnel.peer() {
+                    self.evidence.verify(peer, super::Proof::Handshake, now);
+                }
+                self.revive(id, now);
+            }
         }
     }
 
@@ -219,6 +228,7 @@ impl Node {
         };
         tunnel.dial = None;
         self.timers.clear(Timer::Dialling(id));
+        self.evidence.hear(now);
         match tunnel.phase {
             Phase::Dialling => {
                 tunnel.phase = Phase::Greeting;

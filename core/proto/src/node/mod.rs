@@ -19,6 +19,7 @@
 
 mod api;
 mod distance;
+mod evidence;
 mod gossip;
 mod greeting;
 mod handshake;
@@ -119,6 +120,7 @@ pub struct Node {
     probes: probes::Probes,
     stop: stop::Stop,
     upkeep: upkeep::Upkeep,
+    evidence: evidence::Evidence,
     counters: Counters,
     timers: Timers,
     scratch: Box<[u8]>,
@@ -205,6 +207,7 @@ impl Node {
             probes: probes::Probes::default(),
             stop: stop::Stop::default(),
             upkeep: upkeep::Upkeep::default(),
+            evidence: evidence::Evidence::new(now),
             counters: Counters::default(),
             timers: Timers::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
@@ -312,6 +315,7 @@ impl Node {
                 let packet = self.probes.send(id, source, target, hop_limit, payload, now);
                 self.packets.push_back(packet);
             }
+            Command::Verify => self.ask_neighbours(now),
             Command::AddBundles(bundles) => {
                 for bundle in bundles {
                     self.learn(bundle, None, now);

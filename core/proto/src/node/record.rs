@@ -49,6 +49,7 @@ impl Node {
         }
         let is_first = self.endpoints.local.is_empty();
         self.endpoints.local = local;
+        self.evidence.network_changed(now);
         if !is_first {
             self.endpoints.forget_observations();
             self.backoff.clear();

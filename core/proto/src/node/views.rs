@@ -84,7 +84,16 @@ impl Node {
             counters: counters.into_iter().collect(),
             health: self.health(now),
             stopping: self.stop.is_stopping(),
+            wanted: self.parameters.outgoing.min(self.others()),
+            verified: self.verified(),
+            udp: self.udp_evidence(),
         }
+    }
+
+    /// Known members besides ourselves.
+    fn others(&self) -> usize {
+        let is_other = |m: &&crate::mesh::directory::Member| m.bundle.record.node != self.id;
+        self.directory.iter().filter(is_other).count()
     }
 
     /// Neighbours, and members that we have a route to; in order of their keys.

@@ -1,0 +1,138 @@
+//! Requests about the service around the node.
+
+use super::{
+    server::{Context, Ctx, answer, refuse, stopping, stream},
+    stage::Order,
+    types::{ErrorReply, JoinRequest, Service, ServiceState},
+};
+use crate::control_loop::Ask;
+use axum::{
+    Json,
+    extract::{State, rejection::JsonRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use osier_proto::{certificate::valid_name, invite::Invite};
+use tokio::sync::{mpsc, oneshot};
+
+/// Lines of a join: fewer than fit.
+const JOIN_LINES: usize = 8;
+
+pub(super) async fn service(State(context): Ctx) -> Response {
+    Json(current(&context).await).into_response()
+}
+
+/// The service now, with what only a running node knows.
+pub(super) async fn current(context: &Context) -> Service {
+    let mut service = context.stage.borrow().service();
+    if service.state == ServiceState::Running
+        && let Ok(member) = answer(context, Ask::Membership).await
+    {
+        service.member = Some(member);
+    }
+    service
+}
+
+pub(super) async fn leave(State(context): Ctx) -> Response {
+    told(&context, Order::Leave).await
+}
+
+pub(super) async fn on(State(context): Ctx) -> Response {
+    told(&context, Order::On).await
+}
+
+pub(super) async fn off(State(context): Ctx) -> Response {
+    told(&context, Order::Off).await
+}
+
+async fn told(
+    context: &Context,
+    make: impl FnOnce(oneshot::Sender<Result<Service, ErrorReply>>) -> Order,
+) -> Response {
+    let orders = match orders(context) {
+        Ok(orders) => orders,
+        Err(response) => return response,
+    };
+    match order(orders, make).await {
+        Ok(Ok(service)) => Json(service).into_response(),
+        Ok(Err(error)) => (StatusCode::CONFLICT, Json(error)).into_response(),
+        Err(response) => response,
+    }
+}
+
+/// Gives an order and waits for what comes of it.
+pub(super) async fn order<T>(
+    orders: &mpsc::Sender<Order>,
+    make: impl FnOnce(oneshot::Sender<T>) -> Order,
+) -> Result<T, Response> {
+    let (reply, answer) = oneshot::channel();
+    orders.send(make(reply)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+/// Where orders go, unless it is no service or is busy.
+#[allow(clippy::result_large_err)] // once per request
+fn orders(context: &Context) -> Result<&mpsc::Sender<Order>, Response> {
+    let conflict = |code, message, fix| {
+        let error = ErrorReply::new(code, message).with_fix(fix);
+        Err((StatusCode::CONFLICT, Json(error)).into_response())
+    };
+    match &context.orders {
+        None => conflict(
+            "not-a-service",
+            "this daemon is a plain node: it cannot be switched, joined or made to leave",
+            "start it with `osier up --service`",
+        ),
+        Some(_) if context.stage.borrow().state == ServiceState::Joining => {
+            conflict("busy", "a join is under way", "wait for its end")
+        }
+        Some(orders) => Ok(orders),
+    }
+}
+
+pub(super) async fn join(State(context): Ctx, request: Result<Json<JoinRequest>, JsonRejection>) -> Response {
+    let orders = match orders(&context) {
+        Ok(orders) => orders,
+        Err(response) => return response,
+    };
+    // serde's own words could quote the invite.
+    let Ok(Json(request)) = request else {
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "bad-request",
+            "the body must be JSON: {\"invite\": \"osier://join/…\", \"name\": \"laptop\"}",
+        );
+    };
+    let invite: Invite = match request.invite.trim().parse() {
+        Ok(invite) => invite,
+        Err(error) => {
+            let error = ErrorReply::new("invite-invalid", format!("{error}"))
+                .with_fix("copy the whole invite again, or ask for a new one");
+            return (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response();
+        }
+    };
+    let name = request.name.map(|name| name.trim().to_ascii_lowercase());
+    if let Some(name) = name.as_ref().filter(|name| !valid_name(name)) {
+        let shown: String = name.chars().take(80).collect();
+        let error = ErrorReply::new("name-invalid", format!("{shown:?} cannot be a node's name"))
+            .with_fix("use 1 to 63 letters, digits and hyphens");
+        return (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response();
+    }
+    let member = context.stage.borrow().member.clone();
+    if let Some(member) = member.filter(|m| m.network.id != invite.network().to_string()) {
+        let message = format!("this machine belongs to the network {}", member.network.name);
+        let error = ErrorReply::new("wrong-network", message)
+            .with_fix("leave it first (`osier leave`), then join with this invite");
+        return (StatusCode::CONFLICT, Json(error)).into_response();
+    }
+    let (lines, mut progress) = mpsc::channel(JOIN_LINES);
+    if orders.send(Order::Join { invite, name, lines }).await.is_err() {
+        return stopping();
+    }
+    stream(context.ended.clone(), move |out| async move {
+        while let Some(line) = progress.recv().await {
+            out.put(&line).await?;
+        }
+        Some(())
+    })
+}
