@@ -80,7 +80,7 @@ export class App {
       return
     }
     this.asking = true
-    this.snapshot = await ask(this.snapshot)
+    this.snapshot = await ask()
     this.asking = false
     this.reconsider()
     this.tell()
@@ -132,14 +132,14 @@ export class App {
   }
 }
 
-async function ask(before: Snapshot): Promise<Snapshot> {
+async function ask(): Promise<Snapshot> {
   try {
     const service = await api.service()
     const hasNode = service.state === 'running' || service.state === 'stopping'
     const status = hasNode ? await statusOrNull() : null
     return { service, status, failure: null, at: performance.now() }
   } catch (error) {
-    return { ...before, failure: failureOf(error) }
+    return { ...nothingYet, failure: failureOf(error) }
   }
 }
 

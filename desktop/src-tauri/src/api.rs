@@ -72,6 +72,11 @@ pub(crate) async fn switch(client: State<'_, Client>, on: bool) -> Answer<Servic
 }
 
 #[tauri::command]
+pub(crate) async fn leave(client: State<'_, Client>) -> Answer<Service> {
+    Ok(client.leave().await?)
+}
+
+#[tauri::command]
 pub(crate) async fn join(
     client: State<'_, Client>,
     invite: String,

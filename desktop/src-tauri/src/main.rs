@@ -44,6 +44,7 @@ fn main() -> ExitCode {
             api::bundle,
             api::switch,
             api::join,
+            api::leave,
             api::ping,
             api::ping_stop,
             api::trace,

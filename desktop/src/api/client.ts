@@ -51,6 +51,8 @@ export const api = {
   diagnostics: () => invoke<Diagnostics>('diagnostics'),
   bundle: () => invoke<string>('bundle'),
   switch: (on: boolean) => invoke<Service>('switch', { on }),
+  /** The keys are gone afterwards. */
+  leave: () => invoke<Service>('leave'),
   /** Resolves when the last line has come. */
   join: (invite: string, name: string | null, take: (line: JoinLine) => void) =>
     invoke<void>('join', { invite, name, lines: channel(take) }),

@@ -37,3 +37,8 @@ export function milliseconds(ms: number): string {
 export function date(unixSeconds: number): string {
   return new Date(unixSeconds * 1000).toLocaleDateString(undefined, { year: 'numeric', month: 'long', day: 'numeric' })
 }
+
+/** The service's words, as a sentence begins. */
+export function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}

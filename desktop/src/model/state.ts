@@ -125,7 +125,7 @@ function serviceState(snapshot: Snapshot, now: number): State {
     case 'stopping':
       return make('stopping', 'connecting', t.stopping, d.stopping)
     case 'failed':
-      return make('failed', 'attention', t.failed, service.problem?.text ?? '')
+      return make('failed', 'attention', t.failed, d.failed)
     case 'starting':
     case 'unknown':
       return make('starting', 'connecting', t.starting, d.starting)
@@ -166,7 +166,7 @@ function nodeState(status: Status, age: number, service: Service): State {
       case 'offline':
         return make('offline', 'limited', t.offline, d.offline)
       case 'limited':
-        return make('udp-blocked', 'limited', t.udpBlocked, connection.udp.why || d.udpBlocked)
+        return make('udp-blocked', 'limited', t.udpBlocked, d.udpBlocked)
     }
     if (expiring) {
       return make('certificate-expires', 'attention', counted(t.certificateExpires, days), d.certificateExpiresSilent)

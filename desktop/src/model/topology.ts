@@ -44,12 +44,12 @@ export function picture(topology: Topology, width: number, height: number): Pict
   const branches = branchesOf(topology, own)
   const middle = { x: width / 2, y: height / 2 }
   // Room for labels at the sides.
-  const outer = { x: Math.max(60, width / 2 - 96), y: Math.max(60, height / 2 - 34) }
+  const outer = { x: Math.max(60, width / 2 - 88), y: Math.max(60, height / 2 - 34) }
   const weights = branches.map((branch) => Math.max(1, branch.children.length))
   const sum = weights.reduce((a, b) => a + b, 0)
   const labelled = sum <= MOST_LABELS
   const deep = branches.some((branch) => branch.children.length > 0)
-  const near = deep ? 0.56 : 0.9
+  const near = deep ? 0.6 : 0.9
 
   const dots: Dot[] = [{ ...middle, angle: 0, kind: 'own', name: own.name, labelled: true, count: 1 }]
   const lines: Line[] = []

@@ -3,7 +3,7 @@
 import { api, failureOf } from '../api/client'
 import type { ProbeLine, Route, TraceLine } from '../api/types'
 import { type Device, pathText, routesTo, whyText } from '../model/devices'
-import { ago, milliseconds, octets } from '../model/format'
+import { ago, milliseconds, octets, sentence } from '../model/format'
 import { Pings } from '../model/pings'
 import { fill, texts } from '../texts'
 import { copyable } from '../ui/copy'
@@ -188,7 +188,7 @@ function routeTable(routes: readonly Route[]): HTMLElement {
       h('td', {}, route.via === null ? t.ownRoute : name(route.via)),
       h('td', { class: 'number' }, String(route.metric)),
       h('td', {}, route.selected ? t.yes : t.no),
-      h('td', {}, route.why),
+      h('td', {}, sentence(route.why)),
     ),
   )
   const head = [t.through, t.routeMetric, t.routeUse, t.reason].map((text) => h('th', { scope: 'col' }, text))

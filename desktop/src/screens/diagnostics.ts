@@ -2,6 +2,7 @@
 
 import { api, failureOf, shell } from '../api/client'
 import type { Check } from '../api/types'
+import { sentence } from '../model/format'
 import { counted, fill, texts } from '../texts'
 import { h, icon, put, set, setText } from '../ui/dom'
 import type { Screen } from './screen'
@@ -75,8 +76,8 @@ function itemOf(check: Check): HTMLElement {
       {},
       h('strong', {}, title),
       h('span', { class: 'verdict' }, label),
-      h('p', {}, check.seen),
-      check.fix === null ? null : h('p', { class: 'fix' }, fill(t.fix, { fix: check.fix })),
+      h('p', {}, sentence(check.seen)),
+      check.fix === null ? null : h('p', { class: 'fix' }, fill(t.fix, { fix: sentence(check.fix) })),
     ),
   )
 }

@@ -3,7 +3,7 @@
 import { api, failureOf } from '../api/client'
 import type { Health, Usage } from '../api/types'
 import type { App } from '../app'
-import { octets } from '../model/format'
+import { octets, sentence } from '../model/format'
 import { lastDays, total } from '../model/usage'
 import { fill, texts } from '../texts'
 import { copyable } from '../ui/copy'
@@ -156,13 +156,9 @@ function healthItem(health: Health): HTMLElement {
       {},
       h('strong', {}, `${t.severity[health.severity]}: `),
       sentence(health.text),
-      h('p', { class: 'fix' }, fill(t.fix, { fix: health.fix })),
+      h('p', { class: 'fix' }, fill(t.fix, { fix: sentence(health.fix) })),
     ),
   )
-}
-
-function sentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1)
 }
 
 function row(label: string, value: HTMLElement): HTMLElement[] {

@@ -120,7 +120,7 @@ function labelOf(dot: Dot, radius: number): SVGElement {
   if (dot.kind === 'own') return svg('text', { x: dot.x, y: dot.y + radius + 15, 'text-anchor': 'middle' }, text)
   const dx = Math.cos(dot.angle)
   const dy = Math.sin(dot.angle)
-  const side = Math.abs(dx) < 0.35 ? 'middle' : dx > 0 ? 'start' : 'end'
+  const side = Math.abs(dx) < 0.15 ? 'middle' : dx > 0 ? 'start' : 'end'
   const x = dot.x + (side === 'middle' ? 0 : Math.sign(dx) * (radius + 5))
   const y = side === 'middle' ? dot.y + (dy > 0 ? radius + 14 : -radius - 6) : dot.y + 4 + dy * 6
   // The anchor must not depend on the direction of the name's script.

@@ -1,6 +1,7 @@
 // The frame around all screens: navigation, the state line, and which screen is in it.
 
 import type { App, ScreenName } from '../app'
+import type { StateKind } from '../model/state'
 import { Problem } from '../screens/problem'
 import type { Screen } from '../screens/screen'
 import { texts } from '../texts'
@@ -10,6 +11,8 @@ import { h, icon, set, setText, show } from './dom'
 const WITHOUT_SERVICE: ReadonlySet<ScreenName> = new Set(['settings'])
 /** Without a network, what is left. */
 const WITHOUT_NETWORK: ReadonlySet<ScreenName> = new Set(['join', 'diagnostics', 'settings'])
+/** A member like that needs a new invite. */
+const AGAIN: ReadonlySet<StateKind> = new Set(['revoked', 'certificate-expired'])
 
 export class Frame {
   private readonly main = h('main', { id: 'content', tabindex: -1 })
@@ -53,7 +56,7 @@ export class Frame {
     document.title = `${state.line} – ${texts.app.name}`
     const joined = snapshot.service === null || snapshot.service.member !== null
     for (const [name, link] of this.links) {
-      const useful = joined ? name !== 'join' || this.app.place.screen === 'join' : WITHOUT_NETWORK.has(name)
+      const useful = joined ? name !== 'join' || this.app.place.screen === 'join' || AGAIN.has(state.kind) : WITHOUT_NETWORK.has(name)
       show(link.parentElement as HTMLElement, useful)
     }
     this.arrive(false)
