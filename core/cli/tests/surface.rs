@@ -21,6 +21,8 @@ fn help_lists_every_command_and_the_exit_codes() {
         "up",
         "down",
         "on",
+        "doctor",
+        "usage",
         "off",
         "status",
         "peers",

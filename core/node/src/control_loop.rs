@@ -24,6 +24,7 @@ use crate::{
     state::Item,
     storage::Storage,
     udp::DEFAULT_PORT,
+    usage::Meter,
 };
 use osier_proto::{
     Instant, Node, Snapshot,
@@ -76,6 +77,7 @@ pub(crate) struct Parts {
     pub(crate) events: broadcast::Sender<EventLine>,
     pub(crate) settings: SettingsSource,
     pub(crate) sequences: Sequences,
+    pub(crate) usage: Meter,
     pub(crate) recovered: Vec<Item>,
     pub(crate) port_was_asked_for: bool,
     pub(crate) runs_without_tun: bool,
@@ -213,6 +215,7 @@ impl ControlLoop {
         }
         self.save_cache();
         self.save_sequences();
+        self.save_usage();
         (self.parts.storage, self.failure)
     }
 
@@ -418,6 +421,18 @@ impl ControlLoop {
             .write(Item::Members, encode_bundles(&self.parts.node.bundles()));
     }
 
+    fn count_usage(&mut self) {
+        let total = self.parts.node.traffic();
+        self.parts.usage.count(total, clock::unix_time());
+    }
+
+    fn save_usage(&mut self) {
+        self.count_usage();
+        if let Some(content) = self.parts.usage.take_changes() {
+            self.parts.storage.write(Item::Usage, content);
+        }
+    }
+
     fn save_sequences(&self) {
         // Two numbers always make JSON.
         let content = serde_json::to_vec(&self.parts.sequences).unwrap_or_default();
@@ -445,6 +460,7 @@ impl ControlLoop {
                 .handle_command(Command::SetWallClock(clock::unix_time()), now);
         }
         self.probes.retain(|_, waiting| !waiting.is_closed());
+        self.save_usage();
         self.check_health();
     }
 

@@ -163,11 +163,15 @@ pub(crate) fn assess(c: &Conditions) -> Vec<Health> {
         );
     }
     for file in &c.recovered {
+        let fix = match *file {
+            "usage" => "nothing to do; what was counted on earlier days is lost",
+            _ => "nothing to do: the node learns its content again",
+        };
         add(
             Info,
             Code::StateRecovered,
             format!("the state file {file} was damaged and has been moved to {file}.damaged"),
-            "nothing to do: the node learns its content again",
+            fix,
         );
     }
     if let Some(port) = c.changed_port {

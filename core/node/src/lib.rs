@@ -3,12 +3,14 @@
 
 mod alarm;
 pub mod babel_mode;
+pub mod bundle;
 pub mod clock;
 pub mod config;
 mod connection;
 pub mod control;
 mod control_loop;
 pub mod daemon;
+mod diagnosis;
 mod health;
 pub mod join;
 pub mod logging;
@@ -27,6 +29,7 @@ pub mod system;
 mod testing;
 pub mod tun;
 pub mod udp;
+pub mod usage;
 
 pub use config::{Config, TunChoice};
 pub use daemon::{Daemon, DaemonError, Handle};

@@ -4,6 +4,7 @@
 use crate::{
     registry::Registries,
     state::{Content, Item, StateDir, StateError},
+    usage::Ledger,
 };
 use osier_proto::{
     certificate::Certificate,
@@ -26,6 +27,7 @@ pub struct Membership {
     pub revocations: Option<RevocationList>,
     pub bundles: Vec<Bundle>,
     pub sequences: Sequences,
+    pub usage: Ledger,
     /// Caches that were damaged; each has been moved aside.
     pub recovered: Vec<Item>,
 }
@@ -45,15 +47,8 @@ impl Membership {
     /// # Errors
     /// [`StateError::Empty`] before `osier join`; damage to what cannot be fetched again.
     pub fn load(dir: &StateDir) -> Result<Self, StateError> {
-        let keys = match load_keys(dir, Item::Identity)? {
-            Some(keys) => Arc::new(keys),
-            None => return Err(StateError::Empty(dir.path().to_owned())),
-        };
-        let certificate = required(dir, Item::Certificate, |bytes| Certificate::decode(bytes).ok())?;
-        let network = required(dir, Item::Network, |bytes| {
-            let signed = SignedNetwork::decode(bytes).ok()?;
-            Some(signed.network().clone())
-        })?;
+        let (keys, certificate, network) = load_essentials(dir)?;
+        let keys = Arc::new(keys);
         let mut recovered = Vec::new();
         let registries = cached(dir, Item::Registries, &mut recovered, |b| {
             serde_json::from_slice(b).ok()
@@ -65,6 +60,7 @@ impl Membership {
         let sequences = cached(dir, Item::Seqno, &mut recovered, |b| {
             serde_json::from_slice(b).ok()
         })?;
+        let usage = cached(dir, Item::Usage, &mut recovered, Ledger::decode)?;
         Ok(Self {
             keys,
             certificate,
@@ -73,9 +69,21 @@ impl Membership {
             revocations,
             bundles: bundles.unwrap_or_default(),
             sequences: sequences.unwrap_or_default(),
+            usage: usage.unwrap_or_default(),
             recovered,
         })
     }
+}
+
+/// What cannot be fetched again.
+pub(crate) fn load_essentials(dir: &StateDir) -> Result<(SecretKeys, Certificate, Network), StateError> {
+    let keys = load_keys(dir, Item::Identity)?.ok_or_else(|| StateError::Empty(dir.path().to_owned()))?;
+    let certificate = required(dir, Item::Certificate, |bytes| Certificate::decode(bytes).ok())?;
+    let network = required(dir, Item::Network, |bytes| {
+        let signed = SignedNetwork::decode(bytes).ok()?;
+        Some(signed.network().clone())
+    })?;
+    Ok((keys, certificate, network))
 }
 
 /// Secret keys from one of the two key files.
@@ -92,6 +100,12 @@ pub(crate) fn load_keys(dir: &StateDir, item: Item) -> Result<Option<SecretKeys>
             reason: "it holds no keys",
         }),
     }
+}
+
+/// Days that are kept while no node runs; none when they cannot be read.
+pub(crate) fn load_usage(dir: &StateDir) -> Result<Ledger, StateError> {
+    let usage = cached(dir, Item::Usage, &mut Vec::new(), Ledger::decode)?;
+    Ok(usage.unwrap_or_default())
 }
 
 pub(crate) fn save_keys(dir: &StateDir, item: Item, keys: &SecretKeys) -> Result<(), StateError> {

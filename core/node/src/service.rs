@@ -92,6 +92,7 @@ impl Service {
             orders: Some(orders),
             events: events.clone(),
             ended,
+            dir: Arc::downgrade(&dir),
         };
         let server = daemon::listen(&config, &settings, &dir, context)?;
         tracing::info!(on, "service started");
@@ -241,8 +242,8 @@ impl Keeper {
     }
 
     fn load_member(&self) -> Result<Membership, StateError> {
-        let membership = membership::Membership::load(&self.dir)?;
-        Ok(stage::describe(&membership.certificate, &membership.network))
+        let (_, certificate, network) = membership::load_essentials(&self.dir)?;
+        Ok(stage::describe(&certificate, &network))
     }
 
     async fn start(&mut self) {

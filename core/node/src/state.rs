@@ -10,6 +10,7 @@
 //! | `registries` | where the network's registries are | moved aside; `osier join` or `settings.toml` gives them again |
 //! | `seqno` | our Babel seqno and record sequence | moved aside; neighbours forget the old one in minutes |
 //! | `switch` | whether a service's node is to run | moved aside; on |
+//! | `usage` | octets per day | moved aside; the figures of earlier days are lost |
 //! | `settings.toml` | what the operator may edit | refuse to start, naming the line |
 //! | `lock` | pid of the daemon, for error messages | rewritten |
 //! | `control.sock` | control API | replaced |
@@ -49,10 +50,12 @@ pub enum Item {
     Seqno,
     /// Whether a service's node is to run.
     Switch,
+    /// Octets per day.
+    Usage,
 }
 
 impl Item {
-    pub const ALL: [Item; 9] = [
+    pub const ALL: [Item; 10] = [
         Item::PendingIdentity,
         Item::Identity,
         Item::Certificate,
@@ -62,6 +65,7 @@ impl Item {
         Item::Members,
         Item::Seqno,
         Item::Switch,
+        Item::Usage,
     ];
 
     pub fn file_name(self) -> &'static str {
@@ -75,6 +79,7 @@ impl Item {
             Item::Members => "members",
             Item::Seqno => "seqno",
             Item::Switch => "switch",
+            Item::Usage => "usage",
         }
     }
 
@@ -248,6 +253,14 @@ impl StateDir {
     /// Replaces a file without a header (`settings.toml`).
     pub fn write_plain(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         self.replace(name, bytes)
+    }
+
+    /// Whether files can be written now.
+    pub fn probe(&self) -> Result<(), StateError> {
+        let path = self.path.join(".probe");
+        let result = files::create_private(&path).and_then(|mut file| file.write_all(b"probe"));
+        let _ = fs::remove_file(&path);
+        result.map_err(|source| StateError::Write { path, source })
     }
 
     pub fn remove(&self, name: &str) -> Result<(), StateError> {
@@ -467,6 +480,16 @@ mod tests {
             Err(StateError::Newer { version: 2, .. })
         ));
         assert!(dir.path_of(Item::Seqno).exists());
+    }
+
+    #[test]
+    fn probe_finds_out_whether_files_can_be_written_and_leaves_none() {
+        let temp = TempDir::new("state-probe");
+        let dir = StateDir::create(temp.path()).unwrap();
+        dir.probe().unwrap();
+        assert!(!temp.path().join(".probe").exists());
+        fs::create_dir(temp.path().join(".probe")).unwrap();
+        assert!(matches!(dir.probe(), Err(StateError::Write { .. })));
     }
 
     #[test]

@@ -46,6 +46,16 @@ impl Carried {
     }
 }
 
+impl core::ops::AddAssign for Carried {
+    fn add_assign(&mut self, other: Self) {
+        self.sent_own += other.sent_own;
+        self.sent_transit += other.sent_transit;
+        self.received_own += other.received_own;
+        self.received_transit += other.received_transit;
+        self.control += other.control;
+    }
+}
+
 pub fn carried(tunnel: &TunnelHandle) -> Carried {
     let (sent, received) = (tunnel.sent(), tunnel.received());
     Carried {

@@ -271,6 +271,17 @@ impl Member {
             .collect())
     }
 
+    /// `osier ping`: so many echoes of so many octets, all of which must be answered.
+    pub fn ping(&self, destination: &str, count: u32, size: u32) -> Result<()> {
+        let (count, size) = (count.to_string(), size.to_string());
+        let options = ["--count", &count, "--size", &size, "--interval", "0.05"];
+        let text = output(self.command().args(["ping", destination]).args(options))?;
+        if !text.contains(&format!("{count} answered")) {
+            bail!("lost on the way to {destination}: {text}");
+        }
+        Ok(())
+    }
+
     pub fn end(&self) -> Result<End> {
         let netns = self.host.netns.path().to_owned();
         Ok(End {

@@ -3,6 +3,7 @@
 mod babel;
 mod completions;
 mod daemon;
+mod doctor;
 mod invite;
 mod join;
 mod network;
@@ -15,6 +16,7 @@ mod status;
 mod switch;
 mod topology;
 mod up;
+mod usage;
 
 use crate::{
     exit::{Exit, Failure, Outcome},
@@ -63,6 +65,10 @@ pub(crate) enum Command {
     Logs(daemon::LogsArgs),
     /// Watch what happens, line by line
     Events(daemon::EventsArgs),
+    /// Show how much traffic there was per day, own and carried for others
+    Usage(usage::UsageArgs),
+    /// Check everything that the node needs, and say what to do about what is wrong
+    Doctor(doctor::DoctorArgs),
     /// Make the node read settings.toml again
     Reload(daemon::ReloadArgs),
     /// Leave the network: stop the node and remove its keys
@@ -104,6 +110,8 @@ impl Command {
             Self::Topology(args) => topology::topology(args, output).await,
             Self::Logs(args) => daemon::logs(args, output).await,
             Self::Events(args) => daemon::events(args, output).await,
+            Self::Usage(args) => usage::usage(args, output).await,
+            Self::Doctor(args) => doctor::doctor(args, output).await,
             Self::Reload(args) => daemon::reload(args, output).await,
             Self::Leave(args) => join::leave(args, output).await,
             Self::Service(args) => service::service(args, output),

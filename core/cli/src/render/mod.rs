@@ -1,8 +1,12 @@
 //! What people see of the daemon's answers. Pure: values in, text out.
 
+mod doctor;
 mod topology;
+mod usage;
 
+pub(crate) use doctor::diagnostics;
 pub(crate) use topology::{dot, svg, tree};
+pub(crate) use usage::{usage, usage_csv};
 
 use crate::{
     format::{self, octets, relative, span},

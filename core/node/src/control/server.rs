@@ -5,6 +5,7 @@ use super::{
     listener::{self, Listener},
     service,
     stage::{Order, Stage},
+    support,
     types::{DownReply, ErrorReply, Event, EventLine, LogLine, ProbeRequest, TraceRequest},
 };
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     control_loop::{Ask, ProbeAnswer},
     daemon::Ending,
     logging,
+    state::StateDir,
     system::Group,
 };
 use axum::{
@@ -27,6 +29,7 @@ use std::{
     convert::Infallible,
     net::Ipv6Addr,
     path::{Path, PathBuf},
+    sync::Weak,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -54,6 +57,8 @@ pub(crate) struct Context {
     pub(crate) events: broadcast::Sender<EventLine>,
     /// Set when the daemon has stopped and everything is closed.
     pub(crate) ended: watch::Receiver<Ending>,
+    /// Not to be kept locked by a request that goes on longer than the daemon.
+    pub(crate) dir: Weak<StateDir>,
 }
 
 /// The listening server.
@@ -115,6 +120,9 @@ fn router(context: Context) -> Router {
         .route("/v1/service", get(service::service))
         .route("/v1/join", post(service::join))
         .route("/v1/leave", post(service::leave))
+        .route("/v1/usage", get(service::usage))
+        .route("/v1/diagnostics", get(support::diagnostics))
+        .route("/v1/bundle", get(support::bundle))
         .route("/v1/on", post(service::on))
         .route("/v1/off", post(service::off))
         .route("/v1/status", get(status))
@@ -432,6 +440,7 @@ mod tests {
             orders: None,
             events: events.clone(),
             ended,
+            dir: Weak::new(),
         };
         let server = Server::start(path.clone(), None, context).unwrap();
         Lonely {
@@ -469,6 +478,8 @@ mod tests {
             (get("/v2/nothing"), "404", "not-found"),
             (get("/v1/down"), "405", "bad-request"),
             (get("/v1/logs?limit=many"), "400", "bad-request"),
+            (get("/v1/usage?days=0"), "400", "bad-request"),
+            (get("/v1/usage?days=401"), "400", "bad-request"),
             (post("/v1/probe", "{"), "400", "bad-request"),
             (
                 post("/v1/probe", r#"{"target":"x","unknown":1}"#),

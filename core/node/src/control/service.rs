@@ -3,16 +3,20 @@
 use super::{
     server::{Context, Ctx, answer, refuse, stopping, stream},
     stage::Order,
-    types::{ErrorReply, JoinRequest, Service, ServiceState},
+    types::{ErrorReply, JoinRequest, Service, ServiceState, Usage},
 };
-use crate::control_loop::Ask;
+use crate::{clock, control_loop::Ask, membership::load_usage, usage::DAYS};
 use axum::{
     Json,
-    extract::{State, rejection::JsonRejection},
+    extract::{
+        Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use osier_proto::{certificate::valid_name, invite::Invite};
+use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 /// Lines of a join: fewer than fit.
@@ -31,6 +35,41 @@ pub(super) async fn current(context: &Context) -> Service {
         service.member = Some(member);
     }
     service
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UsageQuery {
+    #[serde(default = "all_days")]
+    days: usize,
+}
+
+fn all_days() -> usize {
+    DAYS
+}
+
+/// From the node, or from what the last one has left.
+pub(super) async fn usage(State(context): Ctx, query: Result<Query<UsageQuery>, QueryRejection>) -> Response {
+    let days = match query {
+        Ok(Query(query)) if (1..=DAYS).contains(&query.days) => query.days,
+        Ok(_) => return refuse(StatusCode::BAD_REQUEST, "bad-request", "days: between 1 and 400"),
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
+    };
+    match usage_of(&context, days).await {
+        Ok(usage) => Json(usage).into_response(),
+        Err(response) => response,
+    }
+}
+
+pub(super) async fn usage_of(context: &Context, days: usize) -> Result<Usage, Response> {
+    let has_node = context.stage.borrow().node.is_some();
+    if has_node {
+        return answer(context, |reply| Ask::Usage(days, reply)).await;
+    }
+    let dir = context.dir.upgrade().ok_or_else(stopping)?;
+    let ledger = load_usage(&dir)
+        .map_err(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, "disk", error.to_string()))?;
+    Ok(ledger.view(clock::unix_time(), days))
 }
 
 pub(super) async fn leave(State(context): Ctx) -> Response {

@@ -2,8 +2,9 @@
 
 use super::ControlLoop;
 use crate::{
+    clock,
     control::types::{
-        ErrorReply, Member, Membership, Outcome, Peer, ReloadReply, Route, Session, Status, Topology,
+        ErrorReply, Member, Membership, Outcome, Peer, ReloadReply, Route, Session, Status, Topology, Usage,
     },
     logging,
     settings::Settings,
@@ -20,6 +21,8 @@ pub(crate) enum Ask {
     /// Answered when a neighbour has answered of late.
     Verify(oneshot::Sender<()>),
     Status(oneshot::Sender<Status>),
+    /// Octets of so many days.
+    Usage(usize, oneshot::Sender<Usage>),
     Membership(oneshot::Sender<Membership>),
     Peers(oneshot::Sender<Vec<Peer>>),
     Sessions(oneshot::Sender<Vec<Session>>),
@@ -58,6 +61,11 @@ impl ControlLoop {
         match ask {
             Ask::Verify(reply) => self.verify(reply, now),
             Ask::Status(reply) => drop(reply.send(self.status(now))),
+            Ask::Usage(days, reply) => {
+                self.count_usage();
+                let usage = self.parts.usage.ledger().view(clock::unix_time(), days);
+                let _ = reply.send(usage);
+            }
             Ask::Membership(reply) => drop(reply.send(self.membership())),
             Ask::Peers(reply) => drop(reply.send(self.peers(now))),
             Ask::Sessions(reply) => drop(reply.send(self.sessions(now))),

@@ -22,6 +22,7 @@ use crate::{
     storage::Storage,
     tun::{self, Device, DeviceConfig, NoTun, TunQueue},
     udp::{PortChoice, Udp},
+    usage::Meter,
 };
 use arc_swap::ArcSwap;
 use osier_dataplane::Joins;
@@ -129,6 +130,7 @@ async fn start_node(pieces: Pieces) -> Result<Handle, DaemonError> {
         revocations,
         bundles,
         sequences,
+        usage,
         recovered,
     } = membership;
     let clock = Arc::new(Clock::new());
@@ -223,6 +225,7 @@ async fn start_node(pieces: Pieces) -> Result<Handle, DaemonError> {
                 orders: None,
                 events: events.clone(),
                 ended: ended.clone(),
+                dir: Arc::downgrade(&dir),
             };
             (events, true, listen(&config, &settings, &dir, context)?)
         }
@@ -254,6 +257,7 @@ async fn start_node(pieces: Pieces) -> Result<Handle, DaemonError> {
             config,
         },
         sequences,
+        usage: Meter::new(usage),
         recovered,
         port_was_asked_for: port_choice != PortChoice::Default,
         runs_without_tun,

@@ -45,7 +45,7 @@ pub use sessions::SessionView;
 
 use crate::{
     Instant, RouterId, Snapshot,
-    accounting::Counters,
+    accounting::{Carried, Counters},
     certificate::{Certificate, CertificateError},
     identity::{NodeId, SecretKeys, TunnelKey},
     mesh::{
@@ -121,6 +121,8 @@ pub struct Node {
     stop: stop::Stop,
     upkeep: upkeep::Upkeep,
     evidence: evidence::Evidence,
+    /// What went over tunnels that are closed.
+    carried: Carried,
     counters: Counters,
     timers: Timers,
     scratch: Box<[u8]>,
@@ -208,6 +210,7 @@ impl Node {
             stop: stop::Stop::default(),
             upkeep: upkeep::Upkeep::default(),
             evidence: evidence::Evidence::new(now),
+            carried: Carried::default(),
             counters: Counters::default(),
             timers: Timers::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     Duration, Instant,
+    accounting::carried,
     identity::TunnelKey,
     link::{self, ByeReason, Message},
     packet::{self, UdpHeader},
@@ -60,6 +61,7 @@ impl Node {
         let Some(tunnel) = self.tunnels.remove(&id) else {
             return;
         };
+        self.carried += carried(&tunnel.handle);
         if self.by_key.get(&tunnel.peer_key) == Some(&id) {
             self.by_key.remove(&tunnel.peer_key);
         }

@@ -2,7 +2,12 @@
 
 use super::{Node, Peer, Route, Status, tunnel::Tunnel};
 use crate::{
-    Instant, IpNet, certificate::Certificate, record::Bundle, revocation::RevocationList, tunnel::TunnelId,
+    Instant, IpNet,
+    accounting::{Carried, carried},
+    certificate::Certificate,
+    record::Bundle,
+    revocation::RevocationList,
+    tunnel::TunnelId,
 };
 use std::collections::BTreeMap;
 
@@ -48,6 +53,15 @@ impl Node {
     /// Packets and octets that came from each prefix, our own included.
     pub fn origins(&self) -> Vec<(IpNet, u64, u64)> {
         crate::accounting::origins(&self.snapshot.fib)
+    }
+
+    /// Octets over all tunnels since the start, closed ones included: they only rise.
+    pub fn traffic(&self) -> Carried {
+        let mut sum = self.carried;
+        for tunnel in self.tunnels.values() {
+            sum += carried(&tunnel.handle);
+        }
+        sum
     }
 
     pub fn status(&self, now: Instant) -> Status {
