@@ -62,7 +62,7 @@ impl Service {
     /// [`crate::Daemon::run`] does.
     ///
     /// # Errors
-    /// When the state directory, the settings or the control socket cannot be used. What keeps the node from running is
+    /// When the state directory or the control socket cannot be used. What keeps the node from running is
     /// no error here: it is told by `GET /v1/service`.
     pub async fn run(config: Config) -> Result<(), DaemonError> {
         let failed = |source| DaemonError::System {
@@ -72,8 +72,14 @@ impl Service {
         let mut stop = Stop::watch().map_err(failed)?;
         let mut reload = Reload::watch().map_err(failed)?;
         let dir = Arc::new(StateDir::create(&config.state_dir)?);
-        let settings = Settings::load(dir.path())?;
-        daemon::init_log(&config, &settings)?;
+        // A mistake in them keeps the node from running, which is told; the front end must be able to ask.
+        let settings = Settings::load(dir.path()).unwrap_or_else(|error| {
+            tracing::error!(%error, "going on without settings");
+            Settings::default()
+        });
+        if let Err(error) = daemon::init_log(&config, &settings) {
+            tracing::error!(%error, "going on with the default log");
+        }
         let (orders, mut questions) = mpsc::channel(ORDERS);
         let (events, _) = broadcast::channel(daemon::EVENTS);
         let (end, ended) = watch::channel(Ending::NotYet);
@@ -236,7 +242,15 @@ impl Keeper {
             }
             Err(error) => {
                 tracing::error!(%error, "the membership cannot be read");
-                self.fail(problem::of(&error.into()));
+                let problem = problem::of(&error.into());
+                if self.stage.borrow().on {
+                    self.fail(problem);
+                } else {
+                    self.publish(|stage| {
+                        stage.state = ServiceState::Off;
+                        stage.problem = Some(problem);
+                    });
+                }
             }
         }
     }

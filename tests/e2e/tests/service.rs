@@ -150,6 +150,18 @@ fn invite_of_another_network_is_refused_and_a_node_that_cannot_start_is_tried_ag
         until_state(&desk, "running")?;
         ensure!(desk.get("/v1/service")?["problem"].is_null());
 
+        // A mistake in the settings is told, and can be corrected.
+        let settings = desk.state().join("settings.toml");
+        std::fs::write(&settings, "prot = 1\n")?;
+        desk.down()?;
+        desk.up()?;
+        until_state(&desk, "failed")?;
+        let service = desk.get("/v1/service")?;
+        ensure!(service["problem"]["code"] == "bad-settings", "{service}");
+        ensure!(desk.ask(&["off"])?["state"] == "off");
+        std::fs::remove_file(&settings)?;
+        ensure!(desk.ask(&["on"])?["state"] == "running");
+
         let foreign = lab.directory().join("foreign");
         let run = |arguments: &[&str]| {
             let mut command = std::process::Command::new(osier_e2e::mesh::osier()?);

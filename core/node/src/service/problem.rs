@@ -102,6 +102,7 @@ pub(super) fn of_join(error: &JoinError) -> ErrorReply {
             "token-expired" => ("invite-expired", "ask for a new invite: `osier invite` makes one"),
             "token-unknown" => ("invite-unknown", "ask for a new invite: `osier invite` makes one"),
             "name-taken" => ("name-taken", "choose another name"),
+            "revoked" => ("refused", "leave the network, then join with a new invite"),
             _ => ("refused", "ask the network's operator"),
         },
     };
