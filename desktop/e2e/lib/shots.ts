@@ -54,7 +54,7 @@ const all = [...document.querySelectorAll('body *')].filter(visible)
 for (const e of all) {
   const style = getComputedStyle(e)
   const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim() !== '')
-  if (own && !(e instanceof SVGElement) && e.scrollWidth > e.clientWidth + 1 && style.overflowX !== 'visible' && style.textOverflow !== 'ellipsis' && style.display !== 'inline' && !['INPUT', 'TEXTAREA'].includes(e.tagName))
+  if (own && !(e instanceof SVGElement) && e.scrollWidth > e.clientWidth + 1 && style.overflowX !== 'visible' && style.textOverflow !== 'ellipsis' && style.webkitLineClamp === 'none' && style.display !== 'inline' && !['INPUT', 'TEXTAREA'].includes(e.tagName))
     found.push('cut: ' + tell(e))
 }
 const controls = all.filter((e) => e.matches('button, a[href], input, textarea, summary'))

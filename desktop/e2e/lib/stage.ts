@@ -22,6 +22,8 @@ export interface Options {
   args?: string[]
   /** Runs the app without the right to open what is others': for tests that run as root. */
   unprivileged?: boolean
+  /** Whether the desktop shows indicators. */
+  tray?: boolean
   environment?: NodeJS.ProcessEnv
 }
 
@@ -33,6 +35,7 @@ export class Stage {
   readonly bin = join(this.folder, 'bin')
   private readonly started: Running[] = []
   private mock: Running | null = null
+  private shell: Running | null = null
   private environment: NodeJS.ProcessEnv = {}
   private window: Driver | null = null
 
@@ -60,6 +63,20 @@ export class Stage {
     mock.write(scenario)
     const said = await mock.line(/^(playing|failed)/, before)
     if (said !== `playing ${scenario}`) throw new Error(said)
+  }
+
+  /** Asks the panel, which knows windows and tray (see `osier-desktop-panel`). */
+  async panel<T>(command: string): Promise<T> {
+    const panel = this.shell as Running
+    const before = panel.output.length
+    panel.write(command)
+    return JSON.parse(await panel.line(/./, before)) as T
+  }
+
+  /** The texts of the tray's menu; null while there is no icon. */
+  async trayTexts(): Promise<string[] | null> {
+    const entries = await this.panel<{ text: string }[] | null>('menu')
+    return entries?.map((entry) => entry.text) ?? null
   }
 
   /** A program for the app to find: a shell script. */
@@ -108,6 +125,8 @@ export class Stage {
     this.environment['DISPLAY'] = `:${(await display.line(/^\d+$/)).trim()}`
     const bus = this.start('dbus-daemon', ['--session', '--nofork', '--print-address'])
     this.environment['DBUS_SESSION_BUS_ADDRESS'] = await bus.line(/^unix:/)
+    this.shell = this.start(program('OSIER_DESKTOP_PANEL'), options.tray ? [] : ['--no-tray'])
+    await this.shell.line(/^ready$/)
     this.mock = this.start(program('OSIER_DESKTOP_MOCK'), ['--socket', this.socket, '--scenario', options.scenario])
     await this.mock.line(/^playing/)
   }

@@ -52,7 +52,7 @@ export function home(app: App): Screen {
   )
   const figures = h(
     'section',
-    { class: 'figures', 'aria-label': texts.nav.home },
+    { class: 'figures', 'aria-label': t.figures },
     neighbours.element,
     members.element,
     sent.element,

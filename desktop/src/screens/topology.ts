@@ -3,15 +3,13 @@
 import { api } from '../api/client'
 import type { Topology } from '../api/types'
 import type { App } from '../app'
-import { type Dot, picture } from '../model/topology'
+import { type Dot, RADIUS, picture } from '../model/topology'
 import { counted, fill, texts } from '../texts'
 import { h, name, put, set, setText, show, svg } from '../ui/dom'
 import type { Screen } from './screen'
 
 const t = texts.topology
 const FETCH_MS = 5_000
-/** Longer names are cut in the picture; the table has them whole. */
-const LABEL = 14
 const HEIGHT = { wide: 440, narrow: 380 }
 const NARROW = 560
 
@@ -104,30 +102,14 @@ function rowOf(link: Topology['links'][number]): HTMLElement {
   )
 }
 
-const RADIUS: Record<Dot['kind'], number> = { own: 15, near: 9, far: 6, lost: 6, more: 11 }
-
 function dotOf(dot: Dot): SVGElement {
-  const radius = RADIUS[dot.kind]
   const title = dot.kind === 'more' ? `${dot.name}: ${counted(t.more, dot.count)}` : dot.name
-  const group = svg('g', { class: `node ${dot.kind}` }, svg('title', {}, title), svg('circle', { cx: dot.x, cy: dot.y, r: radius }))
-  if (dot.labelled) group.append(labelOf(dot, radius))
+  const circle = svg('circle', { cx: dot.x, cy: dot.y, r: RADIUS[dot.kind] })
+  const group = svg('g', { class: `node ${dot.kind}` }, svg('title', {}, title), circle)
+  if (dot.label !== null) {
+    const { text, x, y, anchor } = dot.label
+    // Isolated, so that the anchor does not depend on the direction of the name's script.
+    group.append(svg('text', { x, y, 'text-anchor': anchor, direction: 'ltr' }, `\u2068${text}\u2069`))
+  }
   return group
-}
-
-/** Outside its dot as seen from the middle. */
-function labelOf(dot: Dot, radius: number): SVGElement {
-  const text = dot.kind === 'more' ? `+${dot.count}` : shorten(dot.name)
-  if (dot.kind === 'own') return svg('text', { x: dot.x, y: dot.y + radius + 15, 'text-anchor': 'middle' }, text)
-  const dx = Math.cos(dot.angle)
-  const dy = Math.sin(dot.angle)
-  const side = Math.abs(dx) < 0.15 ? 'middle' : dx > 0 ? 'start' : 'end'
-  const x = dot.x + (side === 'middle' ? 0 : Math.sign(dx) * (radius + 5))
-  const y = side === 'middle' ? dot.y + (dy > 0 ? radius + 14 : -radius - 6) : dot.y + 4 + dy * 6
-  // The anchor must not depend on the direction of the name's script.
-  return svg('text', { x, y, 'text-anchor': side, direction: 'ltr' }, `\u2068${text}\u2069`)
-}
-
-function shorten(text: string): string {
-  const letters = [...text]
-  return letters.length <= LABEL ? text : `${letters.slice(0, LABEL - 1).join('')}…`
 }
