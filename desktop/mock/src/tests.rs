@@ -44,7 +44,9 @@ fn every_answer_is_one_of_the_control_api() {
             }
             let body = fill(answer.get("body").unwrap_or(answer));
             match request.as_str() {
-                "GET /v1/service" | "POST /v1/on" | "POST /v1/off" | "POST /v1/leave" => read::<Service>(&body, &place),
+                "GET /v1/service" | "POST /v1/on" | "POST /v1/off" | "POST /v1/leave" => {
+                    read::<Service>(&body, &place)
+                }
                 "GET /v1/status" => read::<Status>(&body, &place),
                 "GET /v1/peers" => read::<Vec<Peer>>(&body, &place),
                 "GET /v1/members" => read::<Vec<Member>>(&body, &place),

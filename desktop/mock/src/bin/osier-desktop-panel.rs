@@ -80,7 +80,11 @@ mod linux {
 
         #[zbus(property)]
         fn registered_status_notifier_items(&self) -> Vec<String> {
-            self.item.borrow().iter().map(|(name, path)| format!("{name}{path}")).collect()
+            self.item
+                .borrow()
+                .iter()
+                .map(|(name, path)| format!("{name}{path}"))
+                .collect()
         }
     }
 
@@ -120,7 +124,9 @@ mod linux {
                 (("click", text), Some(item)) => json!(click(&bus, &item, text).await?),
                 (("menu", _), Some(item)) => {
                     let (_, entries) = menu(&bus, &item).await?;
-                    let entries = entries.iter().map(|e| json!({ "text": e.text, "enabled": e.enabled }));
+                    let entries = entries
+                        .iter()
+                        .map(|e| json!({ "text": e.text, "enabled": e.enabled }));
                     entries.collect()
                 }
                 ((other, _), _) => json!({ "error": format!("no such command: {other}") }),
@@ -150,7 +156,9 @@ mod linux {
                 let Ok(attributes) = self.connection.get_window_attributes(window)?.reply() else {
                     continue;
                 };
-                let name = self.connection.get_property(false, window, AtomEnum::WM_NAME, AtomEnum::ANY, 0, 64)?;
+                let name =
+                    self.connection
+                        .get_property(false, window, AtomEnum::WM_NAME, AtomEnum::ANY, 0, 64)?;
                 if let (MapState::VIEWABLE, Ok(name)) = (attributes.map_state, name.reply())
                     && !name.value.is_empty()
                 {
@@ -174,7 +182,8 @@ mod linux {
             };
             let data = [atom("WM_DELETE_WINDOW")?, x11rb::CURRENT_TIME, 0, 0, 0];
             let message = ClientMessageEvent::new(32, window, atom("WM_PROTOCOLS")?, data);
-            self.connection.send_event(false, window, EventMask::NO_EVENT, message)?;
+            self.connection
+                .send_event(false, window, EventMask::NO_EVENT, message)?;
             self.connection.sync()?;
             Ok(true)
         }
@@ -193,8 +202,11 @@ mod linux {
             return Ok(false);
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        menu.call_method("Event", &(entry.id, "clicked", Value::I32(0), now.as_secs() as u32))
-            .await?;
+        menu.call_method(
+            "Event",
+            &(entry.id, "clicked", Value::I32(0), now.as_secs() as u32),
+        )
+        .await?;
         Ok(true)
     }
 
@@ -204,17 +216,35 @@ mod linux {
         let menu = Proxy::new(bus, name.clone(), place, MENU).await?;
         // What a panel says before it shows a menu.
         let _: bool = menu.call("AboutToShow", &(0_i32)).await.unwrap_or(false);
-        let (_, root): (u32, Layout) = menu.call("GetLayout", &(0_i32, -1_i32, Vec::<&str>::new())).await?;
+        let (_, root): (u32, Layout) = menu
+            .call("GetLayout", &(0_i32, -1_i32, Vec::<&str>::new()))
+            .await?;
         let entries = root.children.into_iter().filter_map(|child| {
-            let (id, properties, _): (i32, HashMap<String, OwnedValue>, Vec<OwnedValue>) = child.try_into().ok()?;
-            let text = |key: &str| properties.get(key).and_then(|v| <&str>::try_from(v).ok()).map(str::to_owned);
+            let (id, properties, _): (i32, HashMap<String, OwnedValue>, Vec<OwnedValue>) =
+                child.try_into().ok()?;
+            let text = |key: &str| {
+                properties
+                    .get(key)
+                    .and_then(|v| <&str>::try_from(v).ok())
+                    .map(str::to_owned)
+            };
             if text("type").as_deref() == Some("separator") {
                 return None;
             }
-            let enabled = properties.get("enabled").and_then(|v| bool::try_from(v).ok()).unwrap_or(true);
+            let enabled = properties
+                .get("enabled")
+                .and_then(|v| bool::try_from(v).ok())
+                .unwrap_or(true);
             // An underscore marks a key; a doubled one is itself.
-            let label = text("label")?.replace("__", "\u{0}").replace('_', "").replace('\u{0}', "_");
-            Some(Entry { id, text: label, enabled })
+            let label = text("label")?
+                .replace("__", "\u{0}")
+                .replace('_', "")
+                .replace('\u{0}', "_");
+            Some(Entry {
+                id,
+                text: label,
+                enabled,
+            })
         });
         Ok((menu, entries.collect()))
     }
