@@ -11,9 +11,9 @@ const t = texts.problem
 const KINDS: ReadonlySet<StateKind> = new Set(['service-not-running', 'no-permission', 'other-version', 'not-answering'])
 /** What the button does, for those who must do it themselves. */
 const START = 'sudo systemctl start osier'
-const RUN = 'sudo osier up --service'
-const INSTALL = 'sudo osier service install'
 const GROUP = 'osier'
+const RUN = `sudo osier up --service --control-group ${GROUP}`
+const INSTALL = `sudo osier service install -- --service --control-group ${GROUP}`
 /** A service that has just started gets this long until it answers. */
 const PATIENCE_MS = 400
 
@@ -80,6 +80,7 @@ export class Problem {
     if (this.starting) return
     this.starting = true
     setText(this.complaint, '')
+    this.suggest(null)
     this.update()
     try {
       await shell.startService()
