@@ -42,7 +42,7 @@ test('from the click to the screen, and memory', async () => {
     ['devices', '.devices li', 1000],
     ['topology', '.drawing .node', 50],
     ['usage', '.usage tbody tr', 14],
-    ['diagnostics', '.checks li', 9],
+    ['diagnostics', '.checks li', 15],
     ['settings', '.settings .facts dd', 3],
     ['home', '.big-line', 1],
   ]
