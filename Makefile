@@ -7,7 +7,7 @@ CARGO := cargo
 DEMO_OUT ?= $(CARGO_TARGET_DIR)/demo
 
 # Tests that run the binary use the one that `cargo test` itself builds; without OSIER_BINARY each builds it anew.
-.PHONY: help demo test targets bench soak lint fmt build install-tools clean
+.PHONY: help demo test targets bench soak lint fmt build desktop desktop-test install-tools clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +22,18 @@ demo: install-tools ## a real mesh of 8 nodes that heals before your eyes (no ro
 	$(CARGO) build --locked -p osier-cli -p osier-e2e
 	@$(CARGO_TARGET_DIR)/debug/osier-demo --out $(DEMO_OUT)
 
-test: install-tools ## every test: unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld, BIRD and FRR
-	OSIER_BINARY=$(CARGO_TARGET_DIR)/debug/osier $(CARGO) test --locked --workspace --no-fail-fast
+test: install-tools ## every test: unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld, BIRD and FRR, the desktop app
+	@failed=0; \
+	OSIER_BINARY=$(CARGO_TARGET_DIR)/debug/osier $(CARGO) test --locked --workspace --exclude osier-desktop --exclude osier-desktop-mock --no-fail-fast || failed=1; \
+	$(MAKE) desktop-test || failed=1; exit $$failed
+
+desktop-test: ## the tests of the desktop app, with a real window under Xvfb; installs WebKitGTK (ONLY=FILE: one file of them)
+	@desktop/install-tools
+	desktop/test $(ONLY)
+
+desktop: ## the .deb of the desktop app with the service, in the target folder; installs WebKitGTK
+	@desktop/install-tools
+	desktop/package-deb
 
 targets: ## type-check for Windows, run Windows' parts under wine (see docs/platforms.md); installs Debian's rustc-web
 	@tests/targets
@@ -35,7 +45,8 @@ bench: install-tools ## Osier beside its peers on this machine, as ratios; Babel
 	$(CARGO) build --locked --release -p osier-cli -p osier-e2e -p osier-sim -p osier-babel-bench -p osier-peer-bench -p osier-crowd
 	tests/bench $(BENCH)
 
-lint: ## formatting, clippy without warnings, architecture rules; cargo-deny where it is installed
+lint: ## formatting, clippy without warnings, architecture rules; cargo-deny where it is installed; installs WebKitGTK
+	@desktop/install-tools
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) test --locked -p osier-architecture

@@ -7,12 +7,19 @@ const EDGES: &[(&str, &[&str])] = &[
     ("osier-babel", &[]),
     ("osier-proto", &["osier-babel"]),
     ("osier-dataplane", &["osier-proto"]),
-    ("osier-core", &["osier-babel", "osier-proto", "osier-dataplane"]),
+    ("osier-control", &[]),
+    (
+        "osier-core",
+        &["osier-babel", "osier-control", "osier-proto", "osier-dataplane"],
+    ),
     ("osier-registry", &["osier-proto"]),
     (
         "osier-cli",
         &["osier-babel", "osier-proto", "osier-core", "osier-registry"],
     ),
+    // A window: what it knows of a node is what the control API says.
+    ("osier-desktop", &["osier-control"]),
+    ("osier-desktop-mock", &[]),
     // Not of the core, but tests of all that is above `osier-proto` share it.
     ("osier-test-support", &["osier-proto"]),
 ];
@@ -21,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
 const TEST_EDGES: &[(&str, &[&str])] = &[
     ("osier-proto", &["osier-dataplane"]),
     ("osier-dataplane", &["osier-test-support"]),
+    ("osier-desktop-mock", &["osier-control"]),
     (
         "osier-core",
         &["osier-lab", "osier-registry", "osier-test-support"],

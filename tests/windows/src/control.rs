@@ -4,23 +4,19 @@
 mod error;
 #[path = "../../../core/node/src/control/listener/mod.rs"]
 mod listener;
-#[path = "../../../core/node/src/control/place.rs"]
-mod place;
 
 pub use error::ServerError;
-pub use place::pipe_name;
+pub use osier_control::pipe_name;
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        listener::{Listener, connect},
-        pipe_name,
-    };
+    use super::{listener::Listener, pipe_name};
     use crate::system::Group;
     use axum::{Router, routing::get};
     use http_body_util::{BodyExt, Empty};
     use hyper::{Request, body::Bytes};
     use hyper_util::rt::TokioIo;
+    use osier_control::connect;
     use std::path::{Path, PathBuf};
 
     /// A long answer, which takes more than the pipe's buffer.

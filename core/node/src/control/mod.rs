@@ -1,19 +1,16 @@
 //! The control API: HTTP and JSON over a Unix socket in the state directory, or over a named pipe on Windows (see
 //! `docs/control-api.md`).
 
-pub mod client;
 mod error;
 mod listener;
-mod place;
 mod probe;
 pub(crate) mod server;
 mod service;
 pub(crate) mod stage;
 mod support;
-pub mod types;
 
 pub use error::ServerError;
-pub use place::{SOCKET_NAME, default_place, pipe_name};
+pub use osier_control::{SOCKET_NAME, client, default_place, pipe_name, types};
 
 use crate::state::{StateDir, StateError};
 

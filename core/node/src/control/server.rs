@@ -454,7 +454,7 @@ mod tests {
     }
 
     async fn raw(path: &Path, request: &str) -> String {
-        let mut stream = listener::connect(path).await.unwrap();
+        let mut stream = osier_control::connect(path).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();

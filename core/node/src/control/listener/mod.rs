@@ -3,7 +3,6 @@
 //! - `Listener::bind(place, group)`: for our own user and, with `group`, its members; nobody else may connect, not
 //!   even for a moment. Serves as an [`axum::serve::Listener`].
 //! - `remove(place)`: clears away what a listener leaves when it ends.
-//! - `connect(place)`: the client's side.
 
 #[cfg(unix)]
 mod unix;
@@ -11,6 +10,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(super) use unix::{Listener, connect, remove};
+pub(super) use unix::{Listener, remove};
 #[cfg(windows)]
-pub(super) use windows::{Listener, connect, remove};
+pub(super) use windows::{Listener, remove};

@@ -73,10 +73,6 @@ pub(in crate::control) fn remove(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-pub(in crate::control) async fn connect(path: &Path) -> io::Result<UnixStream> {
-    UnixStream::connect(path).await
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

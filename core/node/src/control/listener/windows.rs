@@ -6,39 +6,17 @@
 
 use crate::{
     control::ServerError,
-    system::{
-        Group,
-        access::{self, Descriptor},
-    },
+    system::{Group, access::Descriptor},
 };
+use osier_control::{CLIENT_RIGHTS, is_pipe};
 use std::{
-    fs::File,
     io,
-    os::windows::{
-        fs::OpenOptionsExt,
-        io::{AsHandle, IntoRawHandle},
-    },
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::{
-    net::windows::named_pipe::{NamedPipeClient, NamedPipeServer, ServerOptions},
-    time::Instant,
-};
-use windows_sys::Win32::{
-    Foundation::{ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY},
-    Storage::FileSystem::{
-        FILE_APPEND_DATA, FILE_FLAG_OVERLAPPED, FILE_GENERIC_READ, FILE_GENERIC_WRITE,
-        SECURITY_IDENTIFICATION,
-    },
-};
+use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
+use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY};
 
-/// What every pipe's name begins with.
-const PIPES: &str = r"\\.\pipe\";
-/// What a client needs. "Append" on a pipe means making instances of it, hence serving.
-const CLIENT_RIGHTS: u32 = (FILE_GENERIC_READ | FILE_GENERIC_WRITE) & !FILE_APPEND_DATA;
-/// A pipe all of whose instances are taken gets a new one in an instant.
-const BUSY: Duration = Duration::from_secs(2);
 /// Before trying again when the system makes no instance.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -120,53 +98,13 @@ impl axum::serve::Listener for Listener {
 /// A pipe ends with its last handle.
 pub(in crate::control) fn remove(_: &Path) {}
 
-pub(in crate::control) async fn connect(name: &Path) -> io::Result<NamedPipeClient> {
-    if !is_pipe(name) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            ServerError::NoPipe(name.to_owned()).to_string(),
-        ));
-    }
-    let end = Instant::now() + BUSY;
-    let file = loop {
-        let opened = File::options()
-            .access_mode(CLIENT_RIGHTS)
-            .share_mode(0)
-            .custom_flags(FILE_FLAG_OVERLAPPED)
-            // Whoever serves it must not act in our name.
-            .security_qos_flags(SECURITY_IDENTIFICATION)
-            .open(name);
-        match opened {
-            Err(error) if error.raw_os_error() == Some(ERROR_PIPE_BUSY as i32) && Instant::now() < end => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            other => break other?,
-        }
-    };
-    if !access::owner_is_trusted(file.as_handle())? {
-        return Err(io::Error::other(format!(
-            "the pipe {} was made by a user who is neither you nor an administrator",
-            name.display()
-        )));
-    }
-    // SAFETY: the handle is of a pipe, open for overlapped use, and from here on tokio's.
-    unsafe { NamedPipeClient::from_raw_handle(file.into_raw_handle()) }
-}
-
-fn is_pipe(name: &Path) -> bool {
-    let name = name.to_string_lossy();
-    name.len() > PIPES.len()
-        && name
-            .get(..PIPES.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(PIPES))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::control::pipe_name;
     use axum::serve::Listener as _;
+    use osier_control::connect;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn place(test: &str) -> PathBuf {

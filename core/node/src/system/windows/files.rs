@@ -1,9 +1,6 @@
 //! Private directories and files, and the lock of a state directory.
 
-use super::{
-    access::{Descriptor, Group, check},
-    wide,
-};
+use super::access::{Descriptor, Group, check, wide};
 use std::{
     fs::{self, File},
     io::{self, Write},

@@ -3,7 +3,7 @@
 //! Every call opens its own connection: a front end needs no state, and a daemon that restarts between two
 //! calls is not noticed.
 
-use super::{listener, types::*};
+use crate::{connect, types::*};
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, Response, body::Incoming, header};
@@ -54,7 +54,7 @@ pub struct Client {
 impl Client {
     /// The daemon whose state directory is `state_dir`.
     pub fn in_state_dir(state_dir: &Path) -> Self {
-        Self::at(super::default_place(state_dir))
+        Self::at(crate::default_place(state_dir))
     }
 
     /// The daemon that listens on `socket`.
@@ -214,9 +214,7 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream = listener::connect(&self.socket)
-            .await
-            .map_err(|e| self.connect_error(&e))?;
+        let stream = connect(&self.socket).await.map_err(|e| self.connect_error(&e))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;

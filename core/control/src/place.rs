@@ -25,6 +25,20 @@ pub fn pipe_name(state_dir: &Path) -> String {
     format!(r"\\.\pipe\osier-{digits}")
 }
 
+/// What every pipe's name begins with.
+#[cfg(windows)]
+const PIPES: &str = r"\\.\pipe\";
+
+/// Whether `name` is one of a pipe, and of no other.
+#[cfg(windows)]
+pub fn is_pipe(name: &Path) -> bool {
+    let name = name.to_string_lossy();
+    name.len() > PIPES.len()
+        && name
+            .get(..PIPES.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(PIPES))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,12 @@
 //! Security identifiers (SIDs), and descriptors that say who may open what.
 
-use super::wide;
 use std::{
-    ffi::c_void,
+    ffi::{OsStr, c_void},
     io,
-    os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle},
+    os::windows::{
+        ffi::OsStrExt,
+        io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle},
+    },
     ptr, slice,
 };
 use windows_sys::Win32::{
@@ -182,7 +184,7 @@ fn own_user() -> io::Result<Sid> {
 
 /// Whether someone made `handle`'s object whom we may trust with our requests: ourselves, the administrators, the
 /// system or one of its service accounts.
-pub(crate) fn owner_is_trusted(handle: BorrowedHandle<'_>) -> io::Result<bool> {
+pub fn owner_is_trusted(handle: BorrowedHandle<'_>) -> io::Result<bool> {
     let (mut owner, mut descriptor) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: the handle is open; what is not asked for may be null.
     let error = unsafe {
@@ -215,7 +217,7 @@ pub(crate) fn owner_is_trusted(handle: BorrowedHandle<'_>) -> io::Result<bool> {
 }
 
 /// Who may do what with an object.
-pub(crate) struct Descriptor {
+pub struct Descriptor {
     pointer: Local,
 }
 
@@ -233,12 +235,12 @@ impl std::fmt::Debug for Descriptor {
 impl Descriptor {
     /// Everything for our own user, the administrators and the system, nothing for anyone else, whatever the folder
     /// above would let them. For a directory, likewise for what is made in it.
-    pub(crate) fn private(inherited: bool) -> io::Result<Self> {
+    pub fn private(inherited: bool) -> io::Result<Self> {
         Self::parse(&Self::private_text(inherited)?)
     }
 
     /// As [`Self::private`]; a group besides gets `rights` (an access mask).
-    pub(crate) fn private_but_for(group: Option<&Group>, rights: u32) -> io::Result<Self> {
+    pub fn private_but_for(group: Option<&Group>, rights: u32) -> io::Result<Self> {
         let mut text = Self::private_text(false)?;
         if let Some(group) = group {
             text += &format!("(A;;{rights:#x};;;{})", group.sid);
@@ -273,7 +275,7 @@ impl Descriptor {
     }
 
     /// For a call that makes an object; it must not outlive `self`.
-    pub(crate) fn attributes(&self) -> SECURITY_ATTRIBUTES {
+    pub fn attributes(&self) -> SECURITY_ATTRIBUTES {
         SECURITY_ATTRIBUTES {
             nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
             lpSecurityDescriptor: self.pointer.0,
@@ -283,9 +285,14 @@ impl Descriptor {
 }
 
 /// For calls that return zero on failure.
-pub(crate) fn check(result: i32) -> io::Result<()> {
+pub fn check(result: i32) -> io::Result<()> {
     match result {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
+}
+
+/// Text as the system's calls take it: UTF-16 with a zero at the end.
+pub fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
+    text.as_ref().encode_wide().chain([0]).collect()
 }
