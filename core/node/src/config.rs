@@ -1,7 +1,7 @@
 //! How a daemon is configured: [`Config`] from whoever starts it, on top of `settings.toml` in the state
 //! directory.
 
-use crate::{settings::Settings, tun::TunQueue};
+use crate::{packet_threads::usual_threads, settings::Settings, tun::TunQueue};
 use osier_proto::node::MeshParameters;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub offload: Option<bool>,
     /// Seal with AES-256-GCM where both ends have instructions for it (on by default).
     pub aes: Option<bool>,
+    /// Threads that may handle packets ([`usual_threads`] by default).
+    pub packet_threads: Option<usize>,
     /// The log filter that the front end has installed: `log` in `settings.toml` then changes nothing.
     pub log: Option<String>,
 }
@@ -49,6 +51,7 @@ impl Config {
             leaf: None,
             offload: None,
             aes: None,
+            packet_threads: None,
             log: None,
         }
     }
@@ -63,6 +66,11 @@ impl Config {
     /// Whether AES-256-GCM may be used besides WireGuard's own cipher.
     pub(crate) fn uses_aes(&self, settings: &Settings) -> bool {
         self.aes.or(settings.aes).unwrap_or(true)
+    }
+
+    pub(crate) fn packet_threads(&self, settings: &Settings) -> usize {
+        let asked_for = self.packet_threads.or(settings.packet_threads);
+        asked_for.unwrap_or_else(usual_threads)
     }
 
     /// How neighbours are chosen, with `settings` where nothing else is said.

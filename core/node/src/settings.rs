@@ -12,6 +12,7 @@
 //! refresh_seconds = 300                     # the least useful tunnel is replaced this often
 //! leaf = false                              # carry only our own traffic
 //! aes = true                                # false: WireGuard's own cipher alone
+//! packet_threads = 2                        # that may handle packets; half of the processors otherwise, 4 at most
 //! offload = true                            # false: exchange packets with the system one by one
 //! port_mapping = true                       # ask routers (UPnP) for a port
 //! control_group = "osier"                   # group that may use the control socket
@@ -39,6 +40,7 @@ pub struct Settings {
     pub leaf: Option<bool>,
     pub offload: Option<bool>,
     pub aes: Option<bool>,
+    pub packet_threads: Option<usize>,
     pub port_mapping: Option<bool>,
     pub control_group: Option<String>,
 }
@@ -78,6 +80,9 @@ impl Settings {
         }
         if self.incoming.is_some_and(|n| n > 3000) {
             return Err("incoming: at most 3000".into());
+        }
+        if self.packet_threads.is_some_and(|n| !(1..=16).contains(&n)) {
+            return Err("packet_threads: between 1 and 16".into());
         }
         if self.refresh_seconds.is_some_and(|n| !(10..=86_400).contains(&n)) {
             return Err("refresh_seconds: between 10 and 86400".into());
@@ -131,6 +136,11 @@ impl Settings {
         note(&mut restart, "tun", self.tun != other.tun);
         note(&mut restart, "offload", self.offload != other.offload);
         note(&mut restart, "aes", self.aes != other.aes);
+        note(
+            &mut restart,
+            "packet_threads",
+            self.packet_threads != other.packet_threads,
+        );
         note(
             &mut restart,
             "port_mapping",
@@ -188,6 +198,7 @@ mod tests {
             leaf = true
             offload = false
             aes = false
+            packet_threads = 3
             port_mapping = false
             control_group = "osier"
         "#;
@@ -196,6 +207,7 @@ mod tests {
         assert_eq!(settings.tls_pin().unwrap()[..3], [0, 0x11, 0x22]);
         assert_eq!(settings.endpoints.len(), 2);
         assert_eq!((settings.offload, settings.aes), (Some(false), Some(false)));
+        assert_eq!(settings.packet_threads, Some(3));
     }
 
     #[test]

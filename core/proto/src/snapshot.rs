@@ -50,6 +50,11 @@ pub enum Activity {
     /// Something authentic came in on a tunnel whose [`TunnelHandle::report_next_receive`] was armed; every
     /// new tunnel's is, so this also says that the handshake is complete.
     Heard(TunnelId),
+    /// Data for which the path MTU matters goes out on a tunnel whose [`TunnelHandle::report_next_large`] was armed, or is
+    /// too large for it. Stands for [`Activity::Sending`] as well.
+    Large(TunnelId),
+    /// The same of an end-to-end session.
+    SessionLarge(RouterId),
     /// An authenticated datagram came from a new address, which is the endpoint from now on: the peer moved.
     Moved(TunnelId, SocketAddr),
     /// The first authentic message of an end-to-end session came: its keys are confirmed.
@@ -164,6 +169,25 @@ impl AtomicInstant {
     }
 }
 
+/// Packets for which the path MTU matters: larger than what always passes. Where no more does, packets of just that size
+/// may be larger ones that their host has cut.
+#[derive(Debug, Default)]
+struct Large {
+    last: AtomicInstant,
+    armed: AtomicBool,
+}
+
+impl Large {
+    /// Whether control waits for a packet as large as this; it is told once.
+    fn note(&self, octets: usize, now: Instant) -> bool {
+        if octets < usize::from(MIN_MTU) {
+            return false;
+        }
+        self.last.set(now);
+        self.armed.load(Relaxed) && self.armed.swap(false, Relaxed)
+    }
+}
+
 /// A tunnel as the data plane sees it.
 #[derive(Debug)]
 pub struct TunnelHandle {
@@ -185,6 +209,7 @@ pub struct TunnelHandle {
     last_received: AtomicInstant,
     last_report: AtomicInstant,
     report_receive: AtomicBool,
+    large: Large,
 }
 
 impl TunnelHandle {
@@ -207,6 +232,7 @@ impl TunnelHandle {
             last_received: AtomicInstant::default(),
             last_report: AtomicInstant::default(),
             report_receive: AtomicBool::new(true),
+            large: Large::default(),
         }
     }
 
@@ -283,6 +309,23 @@ impl TunnelHandle {
         self.report_receive.store(true, Relaxed);
     }
 
+    /// Arms [`Activity::Large`] for the next packet of [`MIN_MTU`] octets or more.
+    pub fn report_next_large(&self) {
+        self.large.armed.store(true, Relaxed);
+    }
+
+    /// When one was last sent, or too large.
+    pub fn last_large(&self) -> Option<Instant> {
+        self.large.last.get()
+    }
+
+    /// A packet was too large: whether control should hear of it.
+    pub fn refused(&self, packet: &[u8], now: Instant) -> Option<Activity> {
+        self.large
+            .note(packet.len(), now)
+            .then_some(Activity::Large(self.id))
+    }
+
     /// Seals a packet and counts it. With [`Class::Own`] and [`Class::Transit`], says whether control should
     /// hear of it.
     pub fn seal<'a>(
@@ -298,10 +341,12 @@ impl TunnelHandle {
         }
         self.sent.count(class, packet.len());
         self.last_sent.set(now);
-        let activity = if class == Class::Control {
-            None
-        } else {
-            self.data_sent(now)
+        let activity = match class {
+            Class::Control => None,
+            Class::Own | Class::Transit if self.large.note(packet.len(), now) => {
+                Some(Activity::Large(self.id))
+            }
+            Class::Own | Class::Transit => self.data_sent(now),
         };
         (sealed, activity)
     }
@@ -343,8 +388,13 @@ impl TunnelHandle {
         if !self.relay.sign(frame, target) {
             return (false, None);
         }
-        self.sent.count(class, carried_in(frame));
+        let octets = carried_in(frame);
+        self.sent.count(class, octets);
         self.last_sent.set(now);
+        // What is relayed for others goes on whatever its size.
+        if class == Class::Own && self.large.note(octets, now) {
+            return (true, Some(Activity::Large(self.id)));
+        }
         (true, self.data_sent(now))
     }
 

@@ -4,7 +4,7 @@
 mod net;
 
 use net::{Net, address_of, millis, secs};
-use osier_proto::{link, packet::IPV6_HEADER};
+use osier_proto::{Duration, link, packet::IPV6_HEADER};
 
 /// What 1280 octets become in a tunnel and in a frame, which any network of ours passes.
 const SMALLEST: usize = 1280 + 32 + 40;
@@ -22,12 +22,40 @@ fn session_mtu(net: &mut Net, from: usize, to: usize) -> Option<u16> {
     sessions.iter().find(|s| s.node == peer).map(|s| s.mtu)
 }
 
-/// Two neighbours.
+/// Two neighbours that have just begun to talk.
 fn pair() -> Net {
     let mut net = Net::mesh(2);
     net.run_until(secs(10), |net| net.all_reach_all())
         .expect("neighbours");
+    talk(&mut net, secs(2));
     net
+}
+
+/// The first two hosts exchange packets of more than 1280 octets.
+fn talk(net: &mut Net, time: Duration) {
+    talk_until(net, time, |_| false);
+}
+
+fn talk_until(net: &mut Net, limit: Duration, condition: impl Fn(&mut Net) -> bool) -> Option<Duration> {
+    talk_between(net, (0, 1), limit, condition)
+}
+
+fn talk_between(
+    net: &mut Net,
+    (a, b): (usize, usize),
+    limit: Duration,
+    condition: impl Fn(&mut Net) -> bool,
+) -> Option<Duration> {
+    let began = net.now;
+    while net.now < began + limit {
+        if condition(net) {
+            return Some(net.now.saturating_since(began));
+        }
+        net.one_way_sized(a, b, 1300);
+        net.one_way_sized(b, a, 1300);
+        net.run(millis(200));
+    }
+    None
 }
 
 /// 0 - 1 - 2 with data between the ends.
@@ -38,9 +66,7 @@ fn line() -> Net {
     net.introduce(2, &[1]);
     net.run_until(secs(20), |net| net.all_reach_all())
         .expect("a line");
-    net.one_way(0, 2);
-    net.one_way(2, 0);
-    net.run(secs(2));
+    talk_between(&mut net, (0, 2), secs(2), |_| false);
     net
 }
 
@@ -58,7 +84,8 @@ fn a_narrow_path_is_noticed_within_seconds_and_each_direction_for_itself() {
     let mut net = Net::new(2);
     net.narrow.insert((0, 1), 1400 + 32);
     net.grow(2);
-    net.run(secs(5));
+    net.run(secs(2));
+    talk(&mut net, secs(3));
     assert_eq!((mtu(&mut net, 0, 1), mtu(&mut net, 1, 0)), (1400, 1400));
     net.one_way_sized(0, 1, 1420);
     let error = net.hosts[0].delivered.last().expect("an error");
@@ -69,11 +96,26 @@ fn a_narrow_path_is_noticed_within_seconds_and_each_direction_for_itself() {
 }
 
 #[test]
+fn a_tunnel_without_large_packets_is_asked_nothing_until_there_are_some() {
+    let mut net = Net::new(7);
+    net.narrow.insert((0, 1), 1400 + 32);
+    net.grow(2);
+    net.run(secs(5));
+    for _ in 0..1300 {
+        net.one_way(0, 1);
+        net.run(secs(1));
+    }
+    assert_eq!((mtu(&mut net, 0, 1), mtu(&mut net, 1, 0)), (1420, 1420));
+    talk_until(&mut net, secs(2), |net| mtu(net, 0, 1) == 1400).expect("asked as soon as it matters");
+}
+
+#[test]
 fn probes_are_not_to_be_fragmented() {
     let mut net = Net::new(2);
     net.fragmenting.insert((0, 1), 1380 + 32);
     net.grow(2);
-    net.run(secs(5));
+    net.run(secs(2));
+    talk(&mut net, secs(3));
     assert_eq!((mtu(&mut net, 0, 1), mtu(&mut net, 1, 0)), (1380, 1380));
 }
 
@@ -84,8 +126,10 @@ fn lost_probes_are_repeated() {
     net.grow(2);
     net.run_until(secs(60), |net| net.all_reach_all())
         .expect("neighbours");
-    net.run_until(secs(30), |net| mtu(net, 0, 1) == 1420 && mtu(net, 1, 0) == 1420)
-        .expect("large packets in spite of the loss");
+    talk_until(&mut net, secs(30), |net| {
+        mtu(net, 0, 1) == 1420 && mtu(net, 1, 0) == 1420
+    })
+    .expect("large packets in spite of the loss");
 }
 
 #[test]
@@ -112,8 +156,7 @@ fn a_black_hole_that_appears_under_a_conversation_is_found_within_seconds() {
     );
     // When the path is wide again that is found as well, later.
     net.narrow.clear();
-    net.run_until(secs(2000), |net| mtu(net, 0, 1) == 1420)
-        .expect("the rise");
+    talk_until(&mut net, secs(2000), |net| mtu(net, 0, 1) == 1420).expect("the rise");
 }
 
 #[test]
@@ -124,8 +167,7 @@ fn what_the_system_refuses_to_send_makes_us_ask() {
     let (remote, now) = (net.hosts[1].address, net.now);
     net.node(0).handle_too_large(remote, now);
     net.settle(0);
-    net.run_until(secs(3), |net| mtu(net, 0, 1) == 1280)
-        .expect("the fall");
+    talk_until(&mut net, secs(3), |net| mtu(net, 0, 1) == 1280).expect("the fall");
     assert_eq!(
         mtu(&mut net, 1, 0),
         1420,
@@ -144,14 +186,15 @@ fn another_endpoint_and_another_link_are_looked_at_again() {
     let now = net.now;
     net.node(1).handle_network_change(vec![address], now);
     net.settle(1);
-    net.run_until(secs(6), |net| mtu(net, 0, 1) == 1340 && mtu(net, 1, 0) == 1340)
-        .expect("both ends ask again");
+    talk_until(&mut net, secs(6), |net| {
+        mtu(net, 0, 1) == 1340 && mtu(net, 1, 0) == 1340
+    })
+    .expect("both ends ask again");
     net.narrow.clear();
     let now = net.now;
     net.node(0).handle_link_change(now);
     net.settle(0);
-    net.run_until(secs(3), |net| mtu(net, 0, 1) == 1420)
-        .expect("a wider link is used at once");
+    talk_until(&mut net, secs(3), |net| mtu(net, 0, 1) == 1420).expect("a wider link is used at once");
 }
 
 #[test]
@@ -203,9 +246,8 @@ fn a_narrow_second_hop_is_noticed_by_the_sessions_ends() {
     net.introduce(2, &[1]);
     net.run_until(secs(20), |net| net.all_reach_all())
         .expect("a line");
-    net.one_way(0, 2);
-    net.one_way(2, 0);
-    net.run(secs(6));
+    talk_between(&mut net, (0, 2), secs(6), |_| false);
+    talk_between(&mut net, (1, 2), secs(2), |_| false);
     assert_eq!((mtu(&mut net, 0, 1), mtu(&mut net, 1, 2)), (1420, 1380));
     assert_eq!(session_mtu(&mut net, 0, 2), Some(1340));
     assert_eq!(session_mtu(&mut net, 2, 0), Some(1340));

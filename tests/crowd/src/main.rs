@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use comfy_table::{Table, presets};
 use osier_crowd::{
+    cores::Pair,
     stage::Stage,
     swarm::{Arrived, DATA, Report, Swarm},
     traffic::{Flood, Machine},
@@ -50,15 +51,45 @@ const TALKING: usize = 10;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    let cores = cores(&arguments)?;
     osier_lab::enter();
     let lab = Lab::new("crowd")?;
     let mut bench = Bench::new(&lab, &arguments)?;
     let result = bench.all(&arguments);
-    let findings = result.with_context(|| format!("the node says: {:?}", bench.stage.status()))?;
+    let mut findings = result.with_context(|| format!("the node says: {:?}", bench.stage.status()))?;
+    findings["one_peer_threads"] = cores;
     if let Some(path) = &arguments.json {
         std::fs::write(path, serde_json::to_string_pretty(&findings)?)?;
     }
     Ok(())
+}
+
+/// One peer's packets, sealed and opened by one thread and by all processors.
+fn cores(arguments: &Arguments) -> Result<Value> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut rows = Vec::new();
+    for aes in [true, false] {
+        let pair = Pair::new(aes)?;
+        let mut rates = [Vec::new(), Vec::new()];
+        for _ in 0..arguments.repetitions {
+            for (threads, rates) in [1, processors].into_iter().zip(&mut rates) {
+                rates.push(pair.rate(threads, Duration::from_secs_f64(arguments.seconds / 2.0)));
+            }
+        }
+        let [one, all] = rates.map(median);
+        say(&format!(
+            "one peer's packets sealed and opened with {}: {one:.1} Gbit/s by 1 thread, {all:.1} by {processors} ({:.2} times)",
+            pair.cipher(),
+            all / one
+        ));
+        rows.push(json!({ "cipher": pair.cipher(), "threads": processors, "one": one, "all": all }));
+    }
+    Ok(rows.into())
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 struct Bench {

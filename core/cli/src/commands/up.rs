@@ -43,6 +43,9 @@ pub(crate) struct UpArgs {
     /// Seal with WireGuard's ChaCha20-Poly1305 alone, also where AES-256-GCM is faster
     #[arg(long)]
     no_aes: bool,
+    /// Threads that may handle packets [default: half of the processors, 4 at most]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    packet_threads: Option<u8>,
     /// Do not ask the router for a port mapping
     #[arg(long)]
     no_upnp: bool,
@@ -81,6 +84,7 @@ pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
     config.leaf = args.leaf.then_some(true);
     config.offload = args.no_offload.then_some(false);
     config.aes = args.no_aes.then_some(false);
+    config.packet_threads = args.packet_threads.map(usize::from);
     config.log = args.log_level.clone();
     let result = match args.service {
         true => Service::run(config).await,

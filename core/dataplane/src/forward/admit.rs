@@ -56,6 +56,8 @@ impl Forwarder {
             (Some(_), Some(session)) => tunnel.relay_mtu().min(session.mtu()),
         };
         if packet.len() > usize::from(mtu) {
+            self.report(tunnel.refused(packet, now));
+            self.report(session.and_then(|session| session.refused(packet, now)));
             // The packets of a super-packet are read at one time: one error is enough.
             let this = (now, header.destination);
             if core::mem::replace(&mut self.too_big, this) == this {

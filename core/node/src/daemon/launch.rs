@@ -155,6 +155,7 @@ async fn start_node(pieces: Pieces) -> Result<Handle, DaemonError> {
         clock.now(),
     )?;
 
+    let packet_threads = config.packet_threads(&settings);
     let (to_control, from_path) = mpsc::channel(packet_threads::CHANNEL);
     let snapshot = Snapshot::new(
         certificate.address(),
@@ -263,7 +264,8 @@ async fn start_node(pieces: Pieces) -> Result<Handle, DaemonError> {
         runs_without_tun,
     });
     control.begin();
-    let threads = PacketThreads::start(&shared).map_err(system("cannot start the packet threads"))?;
+    let threads =
+        PacketThreads::start(&shared, packet_threads).map_err(system("cannot start the packet threads"))?;
     tracing::info!(%address, port = udp.port(), interface = tun.name(), "node started");
 
     let running = Running {

@@ -4,6 +4,7 @@
 use super::{
     Shared,
     delivery::Delivery,
+    order::Ticket,
     trains::{Place, Trains},
 };
 use osier_dataplane::{Action, Forwarder};
@@ -24,6 +25,28 @@ pub(crate) struct Batch {
     used: usize,
     trains: Trains,
     delivery: Delivery,
+}
+
+/// What one read is handled with.
+#[derive(Clone, Copy)]
+pub(crate) struct Round<'r> {
+    pub(crate) shared: &'r Shared,
+    pub(crate) snapshot: &'r Snapshot,
+    pub(crate) now: Instant,
+    /// Nothing is written before it is this read's turn.
+    pub(super) ticket: Option<&'r Ticket<'r>>,
+}
+
+impl<'r> Round<'r> {
+    /// For packets that are in no order.
+    pub(crate) fn unordered(shared: &'r Shared, snapshot: &'r Snapshot, now: Instant) -> Self {
+        Self {
+            shared,
+            snapshot,
+            now,
+            ticket: None,
+        }
+    }
 }
 
 /// What is left to do when the forwarder's borrow of the buffers has ended.
@@ -61,40 +84,41 @@ impl Batch {
     }
 
     /// A packet of this machine.
-    pub(super) fn outgoing(&mut self, shared: &Shared, snapshot: &Snapshot, packet: &mut [u8], now: Instant) {
+    pub(super) fn outgoing(&mut self, round: &Round<'_>, packet: &mut [u8]) {
         let lies = Lies::of(&self.out);
         let out = &mut self.out[self.used..];
-        let action = self.forwarder.from_tun(snapshot, packet, out, now);
-        let left = begin(shared, None, action, &lies);
-        self.finish(shared, left, &[], now);
+        let action = self.forwarder.from_tun(round.snapshot, packet, out, round.now);
+        let left = begin(round.shared, None, action, &lies);
+        self.finish(round, left, &[]);
     }
 
     /// The datagram at `place` of what was received.
     pub(super) fn incoming(
         &mut self,
-        shared: &Shared,
-        snapshot: &Snapshot,
+        round: &Round<'_>,
         source: SocketAddr,
         received: &mut [u8],
         place: Range<usize>,
-        now: Instant,
     ) {
         let lies = Lies::of(&self.out);
         let out = &mut self.out[self.used..];
         let start = place.start;
         let datagram = &mut received[place];
-        let left = match self.forwarder.from_network(snapshot, source, datagram, out, now) {
+        let action = self
+            .forwarder
+            .from_network(round.snapshot, source, datagram, out, round.now);
+        let left = match action {
             Action::SendInPlace { remote, span } => {
                 Left::Send(remote, Place::Received, start + span.start..start + span.end)
             }
-            action => begin(shared, Some(source), action, &lies),
+            action => begin(round.shared, Some(source), action, &lies),
         };
-        self.finish(shared, left, received, now);
+        self.finish(round, left, received);
     }
 
-    fn finish(&mut self, shared: &Shared, left: Left, received: &[u8], now: Instant) {
+    fn finish(&mut self, round: &Round<'_>, left: Left, received: &[u8]) {
         while let Some(activity) = self.forwarder.poll_activity() {
-            shared.tell(super::FromPath::Activity(activity));
+            round.shared.tell(super::FromPath::Activity(activity));
         }
         let full = match left {
             Left::Send(remote, place, span) => {
@@ -110,7 +134,7 @@ impl Batch {
             Left::Nothing => false,
         };
         if full || self.used > ENOUGH {
-            self.flush(shared, received, now);
+            self.flush(round, received);
         }
     }
 
@@ -121,7 +145,11 @@ impl Batch {
     }
 
     /// Writes everything that has been collected. `received`: where datagrams relayed in place lie.
-    pub(super) fn flush(&mut self, shared: &Shared, received: &[u8], now: Instant) {
+    pub(crate) fn flush(&mut self, round: &Round<'_>, received: &[u8]) {
+        if let Some(ticket) = round.ticket {
+            ticket.wait();
+        }
+        let (shared, now) = (round.shared, round.now);
         if !self.trains.is_empty() {
             self.trains
                 .flush(&*shared.udp, &self.out, received, &shared.counters, now);

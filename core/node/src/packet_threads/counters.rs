@@ -16,6 +16,8 @@ pub struct Counters {
     bad_offload: AtomicU64,
     /// Trains that had to go as single datagrams, because path or device cannot segment.
     trains_refused: AtomicU64,
+    /// Full turns that helpers took.
+    helped: AtomicU64,
 }
 
 impl Counters {
@@ -29,6 +31,7 @@ impl Counters {
             ("send-errors", &self.send_errors),
             ("deliver-errors", &self.deliver_errors),
             ("trains-refused", &self.trains_refused),
+            ("helped-turns", &self.helped),
         ];
         let others = others
             .into_iter()
@@ -56,6 +59,10 @@ impl Counters {
 
     pub(super) fn count_refused_train(&self) {
         self.trains_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_helped(&self, turns: u64) {
+        self.helped.fetch_add(turns, Ordering::Relaxed);
     }
 
     pub(super) fn count_drop(&self, reason: DropReason) {

@@ -1,11 +1,18 @@
 //! The two directions: from the TUN device to the network, and back. Each takes turns of bounded length, so that one
-//! thread can serve both.
+//! thread can serve both, and any number of threads may take turns side by side.
 
-use super::{FromPath, Shared, batch::Batch};
-use crate::system::Wake;
+use super::{
+    FromPath, Shared,
+    batch::{Batch, Round},
+    order::{Order, Ticket},
+};
+use crate::tun::MAX_QUEUES;
 use osier_dataplane::{Segments, VirtioHeader};
 use quinn_udp::RecvMeta;
-use std::io::{self, IoSliceMut};
+use std::{
+    io::{self, IoSliceMut},
+    ops::Range,
+};
 
 /// Packets taken from one queue before others have their turn; a super-packet is handled whole. It is also what a train
 /// holds, and how many lie between two looks at the snapshot and the clock.
@@ -15,9 +22,11 @@ const BATCH: usize = 64;
 const BUFFERS: usize = 32;
 /// Buffers in use while the kernel coalesces: more would outgrow the processor's cache.
 const FEW_BUFFERS: usize = 4;
-/// A buffer with more octets has been coalesced.
+/// A packet or datagram with more octets is several.
 const SINGLE: usize = 2048;
 const BUFFER: usize = 65_535;
+/// Octets of one read that say there are many.
+const MUCH: usize = 48 << 10;
 /// Failures to receive in a row after which the socket is given up.
 const FAILURES: usize = 1000;
 
@@ -28,13 +37,46 @@ pub(super) enum Turn {
     Emptied,
     /// There may be more.
     More,
+    /// There was as much as a turn takes.
+    Full,
+    /// Another thread reads.
+    Taken,
     /// The source is gone, and control knows.
     Lost,
+}
+
+/// Of every source of packets.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    udp: Order,
+    tun: [Order; MAX_QUEUES],
+}
+
+/// Whether a turn waits for its source, or leaves it to who is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    Wait,
+    Leave,
+}
+
+impl Patience {
+    /// `None` when it was left.
+    fn read<T>(
+        self,
+        order: &Order,
+        read: impl FnOnce() -> io::Result<T>,
+    ) -> Option<io::Result<(T, Ticket<'_>)>> {
+        match self {
+            Self::Wait => Some(order.read(read)),
+            Self::Leave => order.try_read(read),
+        }
+    }
 }
 
 pub(super) struct Outgoing {
     batch: Batch,
     buffer: Vec<u8>,
+    read: Vec<(VirtioHeader, Range<usize>)>,
 }
 
 pub(super) struct Incoming {
@@ -50,29 +92,45 @@ impl Outgoing {
     pub(super) fn new(shared: &Shared) -> Self {
         Self {
             batch: Batch::new(shared),
-            buffer: vec![0; BUFFER],
+            buffer: vec![0; 2 * BUFFER],
+            read: Vec::with_capacity(BATCH),
         }
     }
 
-    pub(super) fn turn(&mut self, shared: &Shared, queue: usize) -> Turn {
-        let device = shared.tun.super_packets();
+    pub(super) fn turn(
+        &mut self,
+        shared: &Shared,
+        orders: &Orders,
+        queue: usize,
+        patience: Patience,
+    ) -> Turn {
         let snapshot = shared.snapshot.load();
         let now = shared.clock.now();
         let mut handled = 0;
-        let mut ended = Turn::More;
         while handled < BATCH {
-            let received = match device {
-                Some(device) => device.receive(queue, &mut self.buffer),
-                None => {
-                    let received = shared.tun.receive(&mut self.buffer);
-                    received.map(|length| (VirtioHeader::PLAIN, length))
+            self.read.clear();
+            let (buffer, read) = (&mut self.buffer, &mut self.read);
+            let received = patience.read(&orders.tun[queue], || receive_some(shared, queue, buffer, read));
+            let (emptied, ticket) = match received {
+                Some(Ok(received)) => received,
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Emptied,
+                Some(Err(error)) => {
+                    shared.tell(FromPath::TunLost(error.to_string()));
+                    return Turn::Lost;
                 }
+                None => return Turn::Taken,
             };
-            match received {
-                Ok((virtio, length)) => match Segments::new(&virtio, &mut self.buffer[..length]) {
+            let round = Round {
+                shared,
+                snapshot: &snapshot,
+                now,
+                ticket: Some(&ticket),
+            };
+            for (virtio, place) in self.read.drain(..) {
+                match Segments::new(&virtio, &mut self.buffer[place]) {
                     Ok(mut segments) => {
                         while let Some(packet) = segments.next_segment() {
-                            self.batch.outgoing(shared, &snapshot, packet, now);
+                            self.batch.outgoing(&round, packet);
                             handled += 1;
                         }
                     }
@@ -81,22 +139,52 @@ impl Outgoing {
                         shared.counters.count_bad_offload();
                         handled += 1;
                     }
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ended = Turn::Emptied;
-                    break;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    shared.tell(FromPath::TunLost(error.to_string()));
-                    ended = Turn::Lost;
+            }
+            self.batch.flush(&round, &[]);
+            if emptied {
+                return Turn::Emptied;
+            }
+        }
+        Turn::Full
+    }
+}
+
+/// Reads what goes on together: a super-packet ends it, or a buffer that is half full. Whether the queue was emptied.
+///
+/// # Errors
+/// Only when nothing was read.
+fn receive_some(
+    shared: &Shared,
+    queue: usize,
+    buffer: &mut [u8],
+    read: &mut Vec<(VirtioHeader, Range<usize>)>,
+) -> io::Result<bool> {
+    let mut used = 0;
+    while read.len() < BATCH && used + BUFFER <= buffer.len() {
+        let room = &mut buffer[used..used + BUFFER];
+        let received = match shared.tun.super_packets() {
+            Some(device) => device.receive(queue, room),
+            None => {
+                let received = shared.tun.receive(room);
+                received.map(|length| (VirtioHeader::PLAIN, length))
+            }
+        };
+        match received {
+            Ok((virtio, length)) => {
+                read.push((virtio, used..used + length));
+                used += length;
+                if length > SINGLE {
                     break;
                 }
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if read.is_empty() => return Err(error),
+            // An error that stays is told by the next read.
+            Err(_) => return Ok(true),
         }
-        self.batch.flush(shared, &[], now);
-        ended
     }
+    Ok(false)
 }
 
 impl Incoming {
@@ -110,101 +198,62 @@ impl Incoming {
         }
     }
 
-    pub(super) fn turn(&mut self, shared: &Shared) -> Turn {
+    pub(super) fn turn(&mut self, shared: &Shared, orders: &Orders, patience: Patience) -> Turn {
         let received = {
             let mut chunks = self.storage.chunks_mut(BUFFER);
             // As many chunks as buffers were allocated above; an empty slice would only receive nothing.
             let mut buffers: [IoSliceMut<'_>; BUFFERS] =
                 std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-            shared
-                .udp
-                .receive(&mut buffers[..self.buffers], &mut self.meta[..self.buffers])
+            let (buffers, meta) = (&mut buffers[..self.buffers], &mut self.meta[..self.buffers]);
+            patience.read(&orders.udp, || shared.udp.receive(buffers, meta))
         };
-        let count = match received {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Emptied,
+        let (count, ticket) = match received {
+            Some(Ok(received)) => received,
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Emptied,
             // Reports about what others did with our datagrams.
-            Err(error) if self.failures < FAILURES => {
+            Some(Err(error)) if self.failures < FAILURES => {
                 tracing::debug!(%error, "receiving failed");
                 self.failures += 1;
                 return Turn::More;
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 shared.tell(FromPath::UdpLost(error.to_string()));
                 return Turn::Lost;
             }
+            None => return Turn::Taken,
         };
         self.failures = 0;
+        let octets: usize = self.meta[..count].iter().map(|meta| meta.len).sum();
         let coalesced = self.meta[..count].iter().any(|meta| meta.len > SINGLE);
         self.buffers = if coalesced { FEW_BUFFERS } else { BUFFERS };
         let snapshot = shared.snapshot.load();
-        let now = shared.clock.now();
+        let round = Round {
+            shared,
+            snapshot: &snapshot,
+            now: shared.clock.now(),
+            ticket: Some(&ticket),
+        };
         for (number, meta) in self.meta[..count].iter().enumerate() {
             let start = number * BUFFER;
             let end = start + meta.len.min(BUFFER);
             let stride = meta.stride.max(1);
             for at in (start..end).step_by(stride) {
                 let place = at..end.min(at + stride);
-                self.batch
-                    .incoming(shared, &snapshot, meta.addr, &mut self.storage, place, now);
+                self.batch.incoming(&round, meta.addr, &mut self.storage, place);
             }
         }
         // What is relayed in place lies where the next datagrams go.
-        self.batch.flush(shared, &self.storage, now);
-        Turn::More
-    }
-}
-
-/// Both directions in one thread: what one writes to the device often makes the kernel send at once, acknowledgements
-/// above all, and then nobody has to be woken for it. The device's queues take turns, so that a ping does not wait
-/// behind all that a stream has ready.
-#[cfg(unix)]
-pub(super) fn both_ways(shared: &Shared, stop: &Wake) {
-    use crate::{system::wait_for_any, tun::MAX_QUEUES};
-    let (mut outgoing, mut incoming) = (Outgoing::new(shared), Incoming::new(shared));
-    let device = shared.tun.super_packets();
-    let mut sources = [None; 1 + MAX_QUEUES];
-    let (udp, tun) = (0, 1);
-    sources[udp] = Some(shared.udp.readable());
-    match device {
-        Some(device) => {
-            let queues = device.queues().min(MAX_QUEUES);
-            (0..queues).for_each(|queue| sources[tun + queue] = Some(device.readable(queue)));
-        }
-        None => sources[tun] = Some(shared.tun.readable()),
-    }
-    while let Some(ready) = wait_for_any(&sources, stop) {
-        let mut written = 0;
-        if ready[udp] {
-            match incoming.turn(shared) {
-                Turn::Lost => sources[udp] = None,
-                Turn::Emptied | Turn::More => written = incoming.batch.take_written(),
-            }
-        }
-        for queue in 0..MAX_QUEUES {
-            // Without asking whether something is there when it well may be.
-            let likely = ready[tun + queue] || written & 1 << queue != 0;
-            if likely && sources[tun + queue].is_some() && outgoing.turn(shared, queue) == Turn::Lost {
-                sources[tun..].fill(None);
-            }
+        self.batch.flush(&round, &self.storage);
+        if count == BUFFERS || octets >= MUCH {
+            Turn::Full
+        } else {
+            Turn::More
         }
     }
-}
 
-#[cfg(not(unix))]
-pub(super) fn tun_to_udp(shared: &Shared, stop: &Wake) {
-    let mut outgoing = Outgoing::new(shared);
-    let mut turn = Turn::More;
-    while turn != Turn::Lost && crate::system::wait(shared.tun.readable(), stop, turn == Turn::Emptied) {
-        turn = outgoing.turn(shared, 0);
-    }
-}
-
-#[cfg(not(unix))]
-pub(super) fn udp_to_tun(shared: &Shared, stop: &Wake) {
-    let mut incoming = Incoming::new(shared);
-    let mut turn = Turn::More;
-    while turn != Turn::Lost && crate::system::wait(shared.udp.readable(), stop, turn == Turn::Emptied) {
-        turn = incoming.turn(shared);
+    /// The device's queues that have been written to since the last time, as bits.
+    #[cfg(unix)]
+    pub(super) fn take_written(&mut self) -> u32 {
+        self.batch.take_written()
     }
 }

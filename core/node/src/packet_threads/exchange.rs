@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{
-    Counters, Shared, Takes,
-    directions::{Incoming, Outgoing, Turn},
+    Counters, PacketThreads, Shared, Takes,
+    directions::{Incoming, Orders, Outgoing, Patience, Turn},
 };
 use crate::{
     system::{Readable, Wake, wait},
@@ -52,6 +52,8 @@ struct FakeTun {
     offload: Option<Joins>,
     /// Refuses what it said it takes, as some kernels do.
     refuses: bool,
+    /// Gives no more than so many packets before the other device has got them.
+    window: Option<(usize, Arc<FakeTun>)>,
 }
 
 impl FakeTun {
@@ -103,6 +105,9 @@ impl SuperPackets for FakeTun {
 
     fn receive(&self, _queue: usize, buffer: &mut [u8]) -> io::Result<(VirtioHeader, usize)> {
         let mut ends = self.ends.lock().unwrap();
+        if let Some((most, other)) = &self.window {
+            until(|| ends.next < most + other.ends.lock().unwrap().written.len());
+        }
         let next = ends.next;
         let Some((header, packet)) = ends.input.get(next) else {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -138,6 +143,7 @@ struct Node {
     tun: Arc<FakeTun>,
     outgoing: Outgoing,
     incoming: Incoming,
+    orders: Orders,
     _control: tokio::sync::mpsc::Receiver<super::FromPath>,
 }
 
@@ -160,6 +166,7 @@ impl Node {
             silent: Wake::new().unwrap(),
             offload,
             refuses: false,
+            window: None,
         });
         let prefix = format!("fd00:0:0:{number}::/64").parse().unwrap();
         let snapshot = Snapshot::new(address(number), vec![prefix], "fd00::/48".parse().unwrap());
@@ -176,10 +183,19 @@ impl Node {
         Self {
             outgoing: Outgoing::new(&shared),
             incoming: Incoming::new(&shared),
+            orders: Orders::default(),
             shared,
             tun,
             _control: reader,
         }
+    }
+
+    fn send(&mut self) -> Turn {
+        self.outgoing.turn(&self.shared, &self.orders, 0, Patience::Wait)
+    }
+
+    fn receive(&mut self) -> Turn {
+        self.incoming.turn(&self.shared, &self.orders, Patience::Wait)
     }
 
     fn counter(&self, name: &str) -> u64 {
@@ -228,14 +244,25 @@ fn run([from, to]: &mut [Node; 2], packets: u64) {
         snapshot.tunnels[&TunnelId(1)].received().own.packets
     };
     let before = received(to);
-    while from.outgoing.turn(&from.shared, 0) != Turn::Emptied {
+    while from.send() != Turn::Emptied {
         // The socket's buffer is not endless.
-        while received(to) < before + packets && to.incoming.turn(&to.shared) == Turn::More {}
+        while received(to) < before + packets && matches!(to.receive(), Turn::More | Turn::Full) {}
     }
     let stop = Wake::new().unwrap();
     while received(to) < before + packets {
         assert!(wait(to.shared.udp.readable(), &stop, true));
-        to.incoming.turn(&to.shared);
+        to.receive();
+    }
+}
+
+fn until(condition: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !condition() {
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(30),
+            "it takes too long"
+        );
+        std::thread::yield_now();
     }
 }
 
@@ -327,6 +354,7 @@ fn device_that_refuses_super_packets_gets_every_packet_and_is_not_asked_again() 
         silent: Wake::new().unwrap(),
         offload: Some(BOTH),
         refuses: true,
+        window: None,
     });
     nodes[1].shared.tun = tun.clone();
     nodes[1].tun = tun;
@@ -382,6 +410,48 @@ fn nothing_is_allocated_per_packet() {
         assert_eq!(measured, 0, "{offloads:?}");
         assert!(!nodes[1].tun.ends.lock().unwrap().written.is_empty());
     }
+}
+
+#[test]
+fn several_threads_keep_the_order_of_what_comes_from_one_peer() {
+    const PACKETS: u32 = 30_000;
+    let tcp_only = Joins {
+        tcp: true,
+        udp: false,
+    };
+    let mut nodes = [1, 2].map(|number| Node::new(number, Some(tcp_only)));
+    let mut tun = FakeTun {
+        ends: Mutex::default(),
+        silent: Wake::new().unwrap(),
+        offload: Some(tcp_only),
+        refuses: false,
+        // What a socket's buffer surely takes.
+        window: Some((130, nodes[1].tun.clone())),
+    };
+    let numbered = |n: u32| {
+        let mut packet = datagram(1000, 0);
+        packet[60..64].copy_from_slice(&n.to_be_bytes());
+        (VirtioHeader::PLAIN, packet)
+    };
+    tun.ends.get_mut().unwrap().input = (0..PACKETS).map(numbered).collect();
+    // From now on there is something to read.
+    tun.silent.wake();
+    let tun = Arc::new(tun);
+    nodes[0].shared.tun = tun.clone();
+    nodes[0].tun = tun;
+    connect(&nodes);
+    let threads = nodes
+        .each_ref()
+        .map(|node| PacketThreads::start(&node.shared, 4).unwrap());
+    let got = &nodes[1].tun;
+    until(|| got.ends.lock().unwrap().written.len() == PACKETS as usize);
+    drop(threads);
+    let numbers = got
+        .output()
+        .into_iter()
+        .map(|(_, packet)| u32::from_be_bytes(packet[60..64].try_into().unwrap()));
+    assert!(numbers.eq(0..PACKETS), "in another order");
+    assert!(nodes[0].counter("helped-turns") > 0, "nobody helped");
 }
 
 fn any_offload() -> impl Strategy<Value = Option<Joins>> {

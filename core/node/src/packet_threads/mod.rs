@@ -1,7 +1,8 @@
-//! The data plane's two threads: TUN to UDP and UDP to TUN.
+//! The data plane's threads: TUN to UDP and UDP to TUN.
 //!
 //! Each runs a [`osier_dataplane::Forwarder`] over the snapshot that control published last, from reading packets to
-//! sending them, with no queue in between. What is not data goes to control over a bounded channel; when that is full,
+//! sending them, with no queue in between. [`crew`] says who does it, one thread or several at once, and [`order`] sees
+//! to it that several let packets out as they came. What is not data goes to control over a bounded channel; when that is full,
 //! it is dropped and counted, as a network would. An idle thread sleeps without a timeout until there is something to
 //! read or a [`Wake`] tells it to stop.
 //!
@@ -11,14 +12,17 @@
 
 mod batch;
 mod counters;
+mod crew;
 mod delivery;
 mod directions;
 #[cfg(test)]
 mod exchange;
+mod order;
 mod trains;
 
-pub(crate) use batch::Batch;
+pub(crate) use batch::{Batch, Round};
 pub use counters::Counters;
+use crew::Crew;
 pub use delivery::Takes;
 
 use crate::{clock::Clock, system::Wake, tun::TunQueue, udp::Udp};
@@ -74,8 +78,9 @@ impl Shared {
         packet: &mut [u8],
         now: Instant,
     ) {
-        batch.outgoing(self, snapshot, packet, now);
-        batch.flush(self, &[], now);
+        let round = Round::unordered(self, snapshot, now);
+        batch.outgoing(&round, packet);
+        batch.flush(&round, &[]);
     }
 
     fn tell(&self, message: FromPath) {
@@ -85,35 +90,49 @@ impl Shared {
     }
 }
 
+/// Threads that handle packets unless told otherwise: half of the processors, because the system's own part
+/// of the work and the programs that packets are for want theirs too.
+pub fn usual_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).clamp(1, 4)
+}
+
 /// The running threads. Dropping this stops them and waits for their end.
 #[derive(Debug)]
 pub struct PacketThreads {
     stop: Arc<Wake>,
+    crew: Arc<Crew>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl PacketThreads {
-    pub fn start(shared: &Shared) -> io::Result<Self> {
+    /// `count` threads at least share what is too much for one; see [`usual_threads`].
+    pub fn start(shared: &Shared, count: usize) -> io::Result<Self> {
         let mut this = Self {
             stop: Arc::new(Wake::new()?),
+            crew: Arc::default(),
             threads: Vec::new(),
         };
         #[cfg(unix)]
-        this.spawn("osier-packets", shared, directions::both_ways)?;
+        this.spawn("osier-packets", shared, crew::both_ways)?;
         #[cfg(not(unix))]
         {
-            this.spawn("osier-tun", shared, directions::tun_to_udp)?;
-            this.spawn("osier-udp", shared, directions::udp_to_tun)?;
+            this.spawn("osier-tun", shared, crew::tun_to_udp)?;
+            this.spawn("osier-udp", shared, crew::udp_to_tun)?;
+        }
+        for _ in this.threads.len()..count {
+            this.spawn("osier-helper", shared, |shared, _, crew| crew::help(shared, crew))?;
         }
         Ok(this)
     }
 
-    fn spawn(&mut self, name: &str, shared: &Shared, run: fn(&Shared, &Wake)) -> io::Result<()> {
-        let (shared, stop) = (shared.clone(), self.stop.clone());
+    fn spawn(&mut self, name: &str, shared: &Shared, run: fn(&Shared, &Wake, &Crew)) -> io::Result<()> {
+        let (shared, stop, crew) = (shared.clone(), self.stop.clone(), self.crew.clone());
         let thread = std::thread::Builder::new()
             .name(name.into())
             .stack_size(256 << 10);
-        self.threads.push(thread.spawn(move || run(&shared, &stop))?);
+        self.threads
+            .push(thread.spawn(move || run(&shared, &stop, &crew))?);
         Ok(())
     }
 }
@@ -121,6 +140,7 @@ impl PacketThreads {
 impl Drop for PacketThreads {
     fn drop(&mut self) {
         self.stop.wake();
+        self.crew.stop();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -169,7 +189,7 @@ mod tests {
     #[test]
     fn idle_threads_stop_at_once() {
         let (shared, _reader) = shared(1);
-        let threads = PacketThreads::start(&shared).unwrap();
+        let threads = PacketThreads::start(&shared, 2).unwrap();
         // They may or may not sleep already; neither must delay the stop.
         let began = std::time::Instant::now();
         drop(threads);
@@ -179,7 +199,7 @@ mod tests {
     #[test]
     fn garbage_is_counted_and_handshakes_go_to_control() {
         let (shared, mut reader) = shared(16);
-        let _threads = PacketThreads::start(&shared).unwrap();
+        let _threads = PacketThreads::start(&shared, 2).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let here = ("127.0.0.1", shared.udp.port());
         sender.send_to(b"garbage", here).unwrap();
@@ -200,7 +220,7 @@ mod tests {
     #[test]
     fn flood_of_handshakes_is_dropped_when_control_is_busy() {
         let (shared, _reader) = shared(1);
-        let _threads = PacketThreads::start(&shared).unwrap();
+        let _threads = PacketThreads::start(&shared, 2).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let mut initiation = [0; 148];
         initiation[0] = 1;

@@ -6,7 +6,7 @@
 //! ones ask for all sizes at once, and the largest that is answered counts. After the second the hope is over:
 //! without any answer the MTU is [`MIN_MTU`], which needs no proof.
 //!
-//! A size that was answered is confirmed now and then, and at once when something says that the way has changed
+//! Nothing is asked before packets pass for which it matters. A size that was answered is confirmed now and then, and at once when something says that the way has changed
 //! or that large packets vanish ([`PathMtu::recheck`]). The last of the questions asks for the smaller sizes too, so that
 //! the MTU falls to what passes and no host is told less; where nothing does, to the smallest, and the search begins
 //! anew. Silence about sizes means nothing on a way from which nothing at all comes: each question is accompanied by
@@ -88,6 +88,8 @@ pub struct PathMtu {
     nonce: u64,
     /// Largest size asked for in this round.
     asked: u16,
+    /// Packets have passed for which it matters, since the last round.
+    used: bool,
     began: Instant,
     due: Option<Instant>,
     failures: u32,
@@ -106,6 +108,7 @@ impl PathMtu {
             hopeful: false,
             nonce: 0,
             asked: 0,
+            used: false,
             began: Instant::ZERO,
             due: None,
             failures: 0,
@@ -139,6 +142,16 @@ impl PathMtu {
 
     pub fn nonce(&self) -> u64 {
         self.nonce
+    }
+
+    /// Packets pass for which it matters.
+    pub fn large_passes(&mut self) {
+        self.used = true;
+    }
+
+    /// Whether a round need not begin before [`PathMtu::large_passes`].
+    pub fn is_unused(&self) -> bool {
+        !self.used && (self.phase == Phase::Rest || self.asked == 0)
     }
 
     /// When to call [`PathMtu::step`].
@@ -175,7 +188,7 @@ impl PathMtu {
     /// Sizes to be asked for now. `wait`: how long an answer may well take; `heard`: when anything last came from
     /// the other end.
     pub fn step(&mut self, wait: Duration, heard: Instant, now: Instant) -> Vec<u16> {
-        if self.due.is_none_or(|due| due > now) {
+        if self.is_unused() || self.due.is_none_or(|due| due > now) {
             return Vec::new();
         }
         let from_rest = self.phase == Phase::Rest;
@@ -297,6 +310,7 @@ impl PathMtu {
 
     fn rest(&mut self, failures: u32, now: Instant) {
         self.phase = Phase::Rest;
+        self.used = false;
         self.failures = if self.confirmed.is_some() { 0 } else { failures };
         let pause = CONFIRM + Duration::from_secs(self.nonce % SPREAD);
         self.due = Some(now + pause * 2u32.pow(self.failures.min(MOST_DOUBLED)));
@@ -348,6 +362,7 @@ mod tests {
                 if !self.silent {
                     self.heard = self.now;
                 }
+                self.mtu.large_passes();
                 let sizes = self.mtu.step(WAIT, self.heard, self.now);
                 self.octets += sizes.iter().map(|size| u64::from(*size)).sum::<u64>();
                 self.least = self.least.min(self.mtu.mtu());
@@ -374,6 +389,23 @@ mod tests {
         assert_eq!(way.mtu.mtu(), 1420, "large packets are let through at first");
         way.run(secs(60));
         assert_eq!((way.mtu.mtu(), way.octets), (1420, 1420));
+    }
+
+    #[test]
+    fn nothing_is_asked_before_it_matters() {
+        let mut way = Way::new(Some(1380));
+        assert!(way.mtu.is_unused());
+        assert_eq!(way.mtu.step(WAIT, way.now, way.now), []);
+        way.run(secs(10));
+        assert_eq!(way.mtu.mtu(), 1380);
+        assert!(way.mtu.is_unused(), "until large packets pass again");
+        let much_later = way.now + secs(10_000);
+        assert_eq!(way.mtu.step(WAIT, much_later, much_later), []);
+        way.mtu.large_passes();
+        assert_eq!(
+            way.mtu.step(WAIT, much_later, much_later),
+            [1420, 1400, 1380, SMALL]
+        );
     }
 
     #[test]

@@ -298,6 +298,8 @@ impl Node {
     pub fn handle_activity(&mut self, activity: Activity, now: Instant) {
         match activity {
             Activity::Sending(tunnel) | Activity::Receiving(tunnel) => self.data_passes(tunnel, now),
+            Activity::Large(tunnel) => self.large_passes(tunnel, now),
+            Activity::SessionLarge(origin) => self.large_passes_in_session(origin, now),
             Activity::Heard(tunnel) => self.heard(tunnel, now),
             Activity::Moved(tunnel, address) => self.moved(tunnel, address, now),
             Activity::SessionUp(origin) => self.session_up(origin, now),

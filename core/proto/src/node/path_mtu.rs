@@ -1,7 +1,8 @@
 //! How large packets may be, for each tunnel and each end-to-end session: asks and answers of [`path_mtu`], carried
 //! by the link protocol.
 //!
-//! Each end asks for its own direction. In a tunnel the question goes out in a datagram that must not be fragmented;
+//! Each end asks for its own direction, and only when packets pass that are large enough to matter
+//! ([`Activity::Large`](crate::snapshot::Activity::Large)): a mesh that is idle, or exchanges pings, pays nothing. In a tunnel the question goes out in a datagram that must not be fragmented;
 //! in a session it travels in a relay frame that relays drop where it would have to be. What relays forward for
 //! others they never drop for its size: it is fragmented where it must be, until the ends have found out.
 //!
@@ -14,6 +15,12 @@ use core::net::SocketAddr;
 /// How long an answer may take: where the round-trip time is unknown, and beyond it.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const MORE_WAIT: Duration = Duration::from_millis(300);
+/// A stream that is stuck repeats itself after longer and longer pauses: what was sent so long ago still matters.
+const STUCK: Duration = Duration::from_secs(10);
+
+fn is_recent(large: Option<Instant>, now: Instant) -> bool {
+    large.is_some_and(|at| now.saturating_since(at) < STUCK)
+}
 
 impl Node {
     /// Both ends have accepted each other.
@@ -21,12 +28,15 @@ impl Node {
         let nonce = self.random.draw();
         if let Some(tunnel) = self.tunnels.get_mut(&id) {
             tunnel.mtu.start(nonce, now);
-            self.step_path_mtu(id, now);
+            self.path_mtu_changed(id);
         }
     }
 
     pub(super) fn recheck_path_mtu(&mut self, id: TunnelId, reason: Reason, now: Instant) {
         if let Some(tunnel) = self.tunnels.get_mut(&id) {
+            if is_recent(tunnel.handle.last_large(), now) {
+                tunnel.mtu.large_passes();
+            }
             tunnel.mtu.recheck(reason, now);
             self.path_mtu_changed(id);
         }
@@ -57,13 +67,33 @@ impl Node {
         self.settle(now);
     }
 
-    /// Asks what is to be asked now. A tunnel that does not answer at all is asked again when it does.
+    /// Data passes for which the MTU matters.
+    pub(super) fn large_passes(&mut self, id: TunnelId, now: Instant) {
+        self.data_passes(id, now);
+        if let Some(tunnel) = self.tunnels.get_mut(&id) {
+            tunnel.mtu.large_passes();
+            self.step_path_mtu(id, now);
+        }
+    }
+
+    pub(super) fn large_passes_in_session(&mut self, origin: RouterId, now: Instant) {
+        if let Some(session) = self.sessions.get_mut(&origin) {
+            session.mtu.large_passes();
+            self.step_session_mtu(origin, now);
+        }
+    }
+
+    /// Asks what is to be asked now. A tunnel that does not answer at all is asked again when it does, and one that
+    /// carries nothing large when it does that.
     pub(super) fn step_path_mtu(&mut self, id: TunnelId, now: Instant) {
         let Some(tunnel) = self.tunnels.get_mut(&id).filter(|t| t.is_open()) else {
             return;
         };
         if !tunnel.liveness.usable {
             return;
+        }
+        if tunnel.mtu.is_unused() {
+            return tunnel.handle.report_next_large();
         }
         let wait = tunnel.rtt.smoothed.map_or(FIRST_WAIT, |rtt| rtt * 2 + MORE_WAIT);
         let heard = tunnel.last_heard();
@@ -108,11 +138,14 @@ impl Node {
             return self.session_mtu_changed(origin);
         }
         session.mtu.start(nonce, now);
-        self.step_session_mtu(origin, now);
+        self.session_mtu_changed(origin);
     }
 
     pub(super) fn recheck_session_mtu(&mut self, origin: RouterId, reason: Reason, now: Instant) {
         if let Some(session) = self.sessions.get_mut(&origin) {
+            if is_recent(session.handle.last_large(), now) {
+                session.mtu.large_passes();
+            }
             session.mtu.recheck(reason, now);
             self.session_mtu_changed(origin);
         }
@@ -122,6 +155,9 @@ impl Node {
         let Some(session) = self.sessions.get_mut(&origin).filter(|s| s.handle.is_up()) else {
             return;
         };
+        if session.mtu.is_unused() {
+            return session.handle.report_next_large();
+        }
         let heard = session
             .answered
             .max(session.handle.last_received().unwrap_or(Instant::ZERO));

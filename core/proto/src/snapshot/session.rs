@@ -1,6 +1,6 @@
 //! End-to-end sessions as the data plane sees them.
 
-use super::{Activity, AtomicInstant, Counter, MIN_MTU, Traffic, covers};
+use super::{Activity, AtomicInstant, Counter, Large, MIN_MTU, Traffic, covers};
 use crate::{
     Duration, Instant, IpNet, RouterId,
     tunnel::{Opened, Sealed, Session},
@@ -31,6 +31,7 @@ pub struct SessionHandle {
     unanswered: AtomicInstant,
     last_report: AtomicInstant,
     patience: AtomicU64,
+    large: Large,
 }
 
 impl SessionHandle {
@@ -50,6 +51,7 @@ impl SessionHandle {
             unanswered: AtomicInstant::default(),
             last_report: AtomicInstant::default(),
             patience: AtomicU64::new(PATIENCE.as_micros() as u64),
+            large: Large::default(),
         }
     }
 
@@ -97,6 +99,23 @@ impl SessionHandle {
         self.patience.store(micros, Relaxed);
     }
 
+    /// Arms [`Activity::SessionLarge`] for the next packet of [`MIN_MTU`] octets or more.
+    pub fn report_next_large(&self) {
+        self.large.armed.store(true, Relaxed);
+    }
+
+    /// When one was last sent, or too large.
+    pub fn last_large(&self) -> Option<Instant> {
+        self.large.last.get()
+    }
+
+    /// A packet was too large: whether control should hear of it.
+    pub fn refused(&self, packet: &[u8], now: Instant) -> Option<Activity> {
+        self.large
+            .note(packet.len(), now)
+            .then_some(Activity::SessionLarge(self.origin))
+    }
+
     /// The other end answered, be it only a handshake.
     pub fn answered(&self) {
         self.unanswered.clear();
@@ -110,10 +129,13 @@ impl SessionHandle {
         }
         self.sent.count(packet.len());
         self.last_sent.set(now);
-        let Some(since) = self.unanswered.get() else {
+        if self.unanswered.get().is_none() {
             self.unanswered.set(now);
-            return (sealed, None);
-        };
+        }
+        if self.large.note(packet.len(), now) {
+            return (sealed, Some(Activity::SessionLarge(self.origin)));
+        }
+        let since = self.unanswered.get().unwrap_or(now);
         let patience = Duration::from_micros(self.patience.load(Relaxed));
         let is_silent = now.saturating_since(since) >= patience && self.last_report.older_than(PATIENCE, now);
         let report = is_silent.then(|| {

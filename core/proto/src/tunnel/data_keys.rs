@@ -1,11 +1,13 @@
-//! Keys for packets under AES-256-GCM, beside a WireGuard session and told inside it.
+//! Keys for packets beside a WireGuard session and told inside it, with which several threads seal and open at once.
 //!
 //! WireGuard knows one cipher, ChaCha20-Poly1305. Processors with instructions for AES do AES-GCM with a third of the
-//! work, and the cipher is the largest part of what a packet costs. So an end that has them and gets
+//! work, and the cipher is the largest part of what a packet costs. On those without, it is the more important that
+//! several of them can work for one peer, which boringtun does not allow. So an end that gets
 //! many packets tells the other, once after each handshake and through the session itself, a key of its own choice by
-//! which it will know packets; whoever holds the key may seal with it instead. Where little passes, nothing is told:
-//! the cipher would save nothing there. Each direction stands for itself: an end that tells no key, stock
-//! WireGuard above all, gets ChaCha20-Poly1305.
+//! which it will know packets: one for AES-256-GCM where it has the instructions, and when that is not taken or it has
+//! none, one for ChaCha20-Poly1305. Whoever holds the key may seal with it instead. Where little passes, nothing is
+//! told: there would be nothing to save. Each direction stands for itself: an end that tells no key, stock
+//! WireGuard above all, gets packets as WireGuard knows them.
 //!
 //! A key is as secret as the session that it was told in, and goes with it: a handshake ends the use of the key that
 //! came before, so what was sealed cannot be read later by who gets hold of both ends (forward secrecy), and no key
@@ -16,18 +18,22 @@
 //! packet     0 type 17 | 1..4 zero | 4..8 receiver, little endian | 8..16 counter, little endian
 //!            16.. ciphertext and tag of 16 octets, as in a WireGuard data message
 //! key packet IPv6 of next header 253 (RFC 3692) to and from fe80::6f73:6965:7200, hop limit 1:
-//!            40 version 1 | 41 cipher, 1: AES-256-GCM | 42 flags, 1: a key, 2: taken | 43 zero
+//!            40 version 1 | 41 cipher, 1: AES-256-GCM, 2: ChaCha20-Poly1305 | 42 flags, 1: a key, 2: taken | 43 zero
 //!            44..48 receiver of the key, little endian | 48..52 receiver of the key taken | 52..84 the key
 //! ```
 
-use super::OVERHEAD;
-use crate::{Duration, Instant, replay::Window, sync::lock};
+use super::{Cipher, OVERHEAD};
+use crate::{
+    Duration, Instant,
+    replay::Window,
+    sync::{lock, read, write},
+};
 use ring::{
-    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     rand::{SecureRandom as _, SystemRandom},
 };
 use std::sync::{
-    Mutex,
+    Mutex, RwLock,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 use zeroize::{Zeroize as _, Zeroizing};
@@ -58,7 +64,6 @@ const ADDRESS: [u8; 16] = [
 ];
 const EXPERIMENT: u8 = 253;
 const VERSION: u8 = 1;
-const AES: u8 = 1;
 const FLAG_KEY: u8 = 1;
 const FLAG_TAKEN: u8 = 2;
 
@@ -73,11 +78,49 @@ pub(super) fn is_worthwhile() -> bool {
     return false;
 }
 
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Suite {
+    Aes,
+    ChaCha,
+}
+
+impl Suite {
+    fn number(self) -> u8 {
+        match self {
+            Self::Aes => 1,
+            Self::ChaCha => 2,
+        }
+    }
+
+    fn of(number: u8) -> Option<Self> {
+        [Self::Aes, Self::ChaCha]
+            .into_iter()
+            .find(|suite| suite.number() == number)
+    }
+
+    fn algorithm(self) -> &'static Algorithm {
+        match self {
+            Self::Aes => &AES_256_GCM,
+            Self::ChaCha => &CHACHA20_POLY1305,
+        }
+    }
+
+    fn cipher(self) -> Cipher {
+        match self {
+            Self::Aes => Cipher::Aes256Gcm,
+            Self::ChaCha => Cipher::ChaCha20Poly1305,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Outgoing {
+    suite: Suite,
     key: LessSafeKey,
     receiver: u32,
-    counter: u64,
+    /// Of the next packet; each belongs to who has drawn it.
+    counter: AtomicU64,
     since: Instant,
 }
 
@@ -85,7 +128,7 @@ struct Outgoing {
 struct Incoming {
     key: LessSafeKey,
     receiver: u32,
-    window: Window,
+    window: Mutex<Window>,
     since: Instant,
 }
 
@@ -108,22 +151,23 @@ struct Telling {
     /// The session in use has its key.
     drawn: bool,
     /// Our newest key, until the other end has it.
-    key: Option<(u32, Zeroizing<[u8; 32]>)>,
+    key: Option<(Suite, u32, Zeroizing<[u8; 32]>)>,
     tries: u8,
     /// The other end's key that it may think we lack.
     taken: Option<u32>,
 }
 
-/// The keys of one peer, both directions.
+/// The keys of one peer, both directions. Several threads seal and open at once: what they do under a shared lock is
+/// drawing a counter, the cipher and, once a packet is known to be authentic, a look at the window.
 #[derive(Debug)]
 pub(super) struct DataKeys {
     /// Our index of the peer, in the upper 24 bits.
     index: u32,
-    /// Otherwise none is told and none taken.
-    enabled: bool,
-    sealing: Mutex<Sealing>,
+    /// Whether keys for AES are told and taken.
+    aes: bool,
+    sealing: RwLock<Sealing>,
     /// The newest and the one before, by the last bit of the receiver.
-    incoming: Mutex<[Option<Incoming>; 2]>,
+    incoming: RwLock<[Option<Incoming>; 2]>,
     telling: Mutex<Telling>,
     /// WireGuard's receiver index of the session in use; [`NO_SESSION`] at first.
     session: AtomicU64,
@@ -135,12 +179,12 @@ pub(super) struct DataKeys {
 const NO_SESSION: u64 = u64::MAX;
 
 impl DataKeys {
-    pub(super) fn new(index: u32, enabled: bool) -> Self {
+    pub(super) fn new(index: u32, aes: bool) -> Self {
         Self {
             index: index << 8,
-            enabled,
-            sealing: Mutex::default(),
-            incoming: Mutex::default(),
+            aes,
+            sealing: RwLock::default(),
+            incoming: RwLock::default(),
             telling: Mutex::default(),
             session: AtomicU64::new(NO_SESSION),
             ordinary: AtomicU64::new(0),
@@ -169,38 +213,42 @@ impl DataKeys {
         telling.key = None;
         telling.tries = 0;
         // The other end's key came with what is over now, and if it has started anew, it no longer knows it.
-        *lock(&self.sealing) = Sealing::default();
+        *write(&self.sealing) = Sealing::default();
         true
     }
 
     /// A new key of ours, to be told.
-    fn draw(&self, telling: &mut Telling, now: Instant) {
+    fn draw(&self, suite: Suite, telling: &mut Telling, now: Instant) {
         let mut key = Zeroizing::new([0; 32]);
         let drawn = SystemRandom::new().fill(&mut *key).is_ok();
-        let Some(unbound) = UnboundKey::new(&AES_256_GCM, &*key).ok().filter(|_| drawn) else {
+        let Some(unbound) = UnboundKey::new(suite.algorithm(), &*key).ok().filter(|_| drawn) else {
             return;
         };
         telling.drawn = true;
         telling.number = telling.number.wrapping_add(1);
         let receiver = self.index | u32::from(telling.number);
-        lock(&self.incoming)[(receiver & 1) as usize] = Some(Incoming {
+        write(&self.incoming)[(receiver & 1) as usize] = Some(Incoming {
             key: LessSafeKey::new(unbound),
             receiver,
-            window: Window::new(),
+            window: Mutex::new(Window::new()),
             since: now,
         });
-        telling.key = Some((receiver, key));
+        telling.tries = 0;
+        telling.key = Some((suite, receiver, key));
     }
 
     /// The next key packet to send through the session; to be asked every second.
     pub(super) fn poll_tell(&self, packet: &mut [u8; KEY_PACKET], now: Instant) -> bool {
         let is_busy = self.ordinary.swap(0, Relaxed) >= BUSY;
         let mut telling = lock(&self.telling);
-        if is_busy && self.enabled && !telling.drawn {
-            self.draw(&mut telling, now);
+        if is_busy && !telling.drawn {
+            let suite = if self.aes { Suite::Aes } else { Suite::ChaCha };
+            self.draw(suite, &mut telling, now);
         }
-        if telling.tries >= TRIES {
-            telling.key = None;
+        if telling.tries >= TRIES
+            && let Some((Suite::Aes, ..)) = telling.key.take()
+        {
+            self.draw(Suite::ChaCha, &mut telling, now);
         }
         let taken = telling.taken.take();
         if telling.key.is_none() && taken.is_none() {
@@ -214,8 +262,8 @@ impl DataKeys {
         packet[8..24].copy_from_slice(&ADDRESS);
         packet[24..40].copy_from_slice(&ADDRESS);
         packet[40] = VERSION;
-        packet[41] = AES;
-        if let Some((receiver, key)) = &telling.key {
+        if let Some((suite, receiver, key)) = &telling.key {
+            packet[41] = suite.number();
             packet[42] |= FLAG_KEY;
             packet[44..48].copy_from_slice(&receiver.to_le_bytes());
             packet[52..84].copy_from_slice(&**key);
@@ -234,35 +282,39 @@ impl DataKeys {
         if packet.len() < IPV6_HEADER || packet[6] != EXPERIMENT || packet[24..40] != ADDRESS {
             return false;
         }
-        let is_known = packet.len() >= KEY_PACKET && packet[40] == VERSION && packet[41] == AES;
+        let is_known = packet.len() >= KEY_PACKET && packet[40] == VERSION;
         // One of a session that is over has been late: its key may have been in use already.
-        if is_known && in_use && self.enabled {
+        if is_known && in_use {
             let word =
                 |at: usize| u32::from_le_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
             if packet[42] & FLAG_TAKEN != 0 {
                 let taken = word(48);
                 lock(&self.telling)
                     .key
-                    .take_if(|(receiver, _)| *receiver == taken);
+                    .take_if(|(_, receiver, _)| *receiver == taken);
             }
-            if packet[42] & FLAG_KEY != 0 {
-                self.take(word(44), &packet[52..84], now);
+            let suite = Suite::of(packet[41]).filter(|suite| self.aes || *suite != Suite::Aes);
+            if packet[42] & FLAG_KEY != 0
+                && let Some(suite) = suite
+            {
+                self.take(suite, word(44), &packet[52..84], now);
             }
         }
         packet.zeroize();
         true
     }
 
-    fn take(&self, receiver: u32, key: &[u8], now: Instant) {
-        let mut sealing = lock(&self.sealing);
+    fn take(&self, suite: Suite, receiver: u32, key: &[u8], now: Instant) {
+        let mut sealing = write(&self.sealing);
         if sealing.taken.is_none()
-            && let Ok(key) = UnboundKey::new(&AES_256_GCM, key)
+            && let Ok(key) = UnboundKey::new(suite.algorithm(), key)
         {
             sealing.taken = Some(receiver);
             sealing.outgoing = Some(Outgoing {
+                suite,
                 key: LessSafeKey::new(key),
                 receiver,
-                counter: 0,
+                counter: AtomicU64::new(0),
                 since: now,
             });
         }
@@ -272,21 +324,19 @@ impl DataKeys {
         lock(&self.telling).taken = taken.filter(|t| *t == receiver);
     }
 
-    /// Whether packets can be sealed.
-    pub(super) fn can_seal(&self, now: Instant) -> bool {
-        lock(&self.sealing)
-            .outgoing
-            .as_ref()
-            .is_some_and(|o| o.lasts(now))
+    /// What packets can be sealed with.
+    pub(super) fn cipher(&self, now: Instant) -> Option<Cipher> {
+        let sealing = read(&self.sealing);
+        let outgoing = sealing.outgoing.as_ref().filter(|o| o.lasts(now));
+        outgoing.map(|o| o.suite.cipher())
     }
 
     /// Seals a packet into `out`, which has room for it and [`OVERHEAD`] octets more. `None`: there is no key.
     pub(super) fn seal(&self, packet: &[u8], out: &mut [u8], now: Instant) -> Option<usize> {
-        let mut sealing = lock(&self.sealing);
-        let outgoing = sealing.outgoing.as_mut().filter(|o| o.lasts(now))?;
-        let counter = outgoing.counter;
-        // Before sealing: come what may, it is never used again.
-        outgoing.counter += 1;
+        let sealing = read(&self.sealing);
+        let outgoing = sealing.outgoing.as_ref().filter(|o| o.lasts(now))?;
+        // Come what may, it is never drawn again: threads that pass the limit together stay far below 2^64.
+        let counter = outgoing.counter.fetch_add(1, Relaxed);
         let length = packet.len();
         out[..4].copy_from_slice(&[KIND, 0, 0, 0]);
         out[4..8].copy_from_slice(&outgoing.receiver.to_le_bytes());
@@ -309,21 +359,21 @@ impl DataKeys {
         if [z1, z2, z3] != [0; 3] {
             return None;
         }
-        let mut incoming = lock(&self.incoming);
-        let known = incoming[(receiver & 1) as usize].as_mut()?;
+        let incoming = read(&self.incoming);
+        let known = incoming[(receiver & 1) as usize].as_ref()?;
         if known.receiver != receiver || now.saturating_since(known.since) >= LIFE + OVERLAP {
             return None;
         }
         let out = out.get_mut(..sealed.len())?;
         out.copy_from_slice(sealed);
         let packet = known.key.open_in_place(nonce(counter), Aad::empty(), out).ok()?;
-        known.window.accept(counter).then_some(packet.len())
+        lock(&known.window).accept(counter).then_some(packet.len())
     }
 
     /// Forgets keys that have ended.
     pub(super) fn expire(&self, now: Instant) {
-        lock(&self.sealing).outgoing.take_if(|o| !o.lasts(now));
-        for slot in lock(&self.incoming).iter_mut() {
+        write(&self.sealing).outgoing.take_if(|o| !o.lasts(now));
+        for slot in write(&self.incoming).iter_mut() {
             slot.take_if(|i| now.saturating_since(i.since) >= LIFE + OVERLAP);
         }
     }
@@ -331,7 +381,7 @@ impl DataKeys {
 
 impl Outgoing {
     fn lasts(&self, now: Instant) -> bool {
-        now.saturating_since(self.since) < LIFE && self.counter < MAX_COUNTER
+        now.saturating_since(self.since) < LIFE && self.counter.load(Relaxed) < MAX_COUNTER
     }
 }
 

@@ -9,8 +9,8 @@
 //! - a buffer that is too short makes it panic: sizes are checked first;
 //! - counters near 2^64 overflow in its replay window: messages beyond WireGuard's own limit are refused.
 //!
-//! Between two of us whose processors are good at it, packets are sealed with AES-256-GCM under keys that are told
-//! through the session (`data_keys`). One packet a second still goes the ordinary way, so that boringtun knows that
+//! Between two of us, packets are sealed outside that lock under keys that are told through the session
+//! (`data_keys`), with AES-256-GCM where processors are good at it. One packet a second still goes the ordinary way, so that boringtun knows that
 //! there is traffic: its timers renew keys, send keepalives and notice silence as ever.
 
 use super::{
@@ -85,7 +85,7 @@ impl WireGuardFactory {
         }
     }
 
-    /// Nothing but WireGuard's own cipher, whatever processor and peer can do.
+    /// No cipher but WireGuard's own, whatever processor and peer can do.
     #[must_use]
     pub fn without_aes(mut self) -> Self {
         self.aes = false;
@@ -302,11 +302,7 @@ impl Session for WireGuardSession {
     }
 
     fn cipher(&self, now: Instant) -> Cipher {
-        if self.keys.can_seal(now) {
-            Cipher::Aes256Gcm
-        } else {
-            Cipher::ChaCha20Poly1305
-        }
+        self.keys.cipher(now).unwrap_or(Cipher::ChaCha20Poly1305)
     }
 }
 
