@@ -130,6 +130,12 @@ impl Stage {
         Ok(self.status()?["counters"][name].as_u64().unwrap_or(0))
     }
 
+    /// Peers whose certificates the node has on disk, so that it knows them when it starts anew.
+    pub fn remembered(&self) -> usize {
+        let members = std::fs::read(self.state.join("members")).unwrap_or_default();
+        members.windows(7).filter(|octets| octets == b"member-").count()
+    }
+
     fn id(&self) -> Result<u32> {
         Ok(self.process.as_ref().context("the node does not run")?.id())
     }

@@ -36,6 +36,10 @@ fn many_peers_come_at_once_exchange_data_and_come_again_after_a_restart_beside_j
         swarm.send(PEERS.into())?;
         grows(|a| a.at_node.load(Relaxed))?;
         swarm.send(0)?;
+        // Those it does not know would have to compete with the junk for a few places.
+        wait_until(LIMIT, "the node has saved its members", || {
+            stage.remembered() >= PEERS.into()
+        })?;
         stage.kill();
         stage.up()?;
         let flood = Flood::start(&stage, 3000)?;
