@@ -6,8 +6,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { until } from './lib/process'
 import { ARTEFACTS, Stage } from './lib/stage'
 
-const MEMORY_MB = 700
-const SCREEN_MS = 3_000
+const MEMORY_MB = 1_000
+const SCREEN_MS = 10_000
 const RUNS = 5
 /** The app and its web view, by the first 15 letters that the kernel keeps. */
 const PROGRAMS = new Set(['osier-desktop', 'WebKitWebProces', 'WebKitNetworkPr'])

@@ -7,7 +7,7 @@ import { Driver } from './driver'
 import { Running, freePort, until } from './process'
 
 /** Where the programs are: `make desktop-test` says so. */
-function program(variable: string): string {
+export function program(variable: string): string {
   const path = process.env[variable]
   if (!path) throw new Error(`${variable} is not set: run the tests by \`make desktop-test\``)
   return path
@@ -17,7 +17,10 @@ export const ARTEFACTS = process.env['OSIER_DESKTOP_ARTEFACTS'] ?? join(__dirnam
 const NATIVE = '/usr/bin/WebKitWebDriver'
 
 export interface Options {
-  scenario: string
+  /** What the mock plays; null without one. */
+  scenario: string | null
+  /** The control socket of a real service, instead of the mock's. */
+  service?: string
   /** Arguments of the app. */
   args?: string[]
   /** Runs the app without the right to open what is others': for tests that run as root. */
@@ -115,7 +118,7 @@ export class Stage {
       XDG_CONFIG_HOME: join(this.home, '.config'),
       XDG_DATA_HOME: join(this.home, '.local/share'),
       XDG_CACHE_HOME: join(this.home, '.cache'),
-      OSIER_CONTROL_SOCKET: this.socket,
+      OSIER_CONTROL_SOCKET: options.service ?? this.socket,
       GDK_BACKEND: 'x11',
       NO_AT_BRIDGE: '1',
       LIBGL_ALWAYS_SOFTWARE: '1',
@@ -127,6 +130,7 @@ export class Stage {
     this.environment['DBUS_SESSION_BUS_ADDRESS'] = await bus.line(/^unix:/)
     this.shell = this.start(program('OSIER_DESKTOP_PANEL'), options.tray ? [] : ['--no-tray'])
     await this.shell.line(/^ready$/)
+    if (options.scenario === null) return
     this.mock = this.start(program('OSIER_DESKTOP_MOCK'), ['--socket', this.socket, '--scenario', options.scenario])
     await this.mock.line(/^playing/)
   }
