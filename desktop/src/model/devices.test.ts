@@ -60,6 +60,7 @@ describe('devices', () => {
   test('a tunnel that traffic does not use is no direct path', () => {
     const [device] = devicesOf([member('a')], [peer('a', { direct: false, via: 'b' })])
     expect(device?.path).toBe('relayed')
+    expect(device?.rtt).toBeNull()
     expect(pathText(device!)).toBe('Relayed by b')
     expect(whyText(device!)).toBe('Traffic goes through b: that way has the lowest metric (96).')
   })

@@ -13,6 +13,7 @@ export interface Device {
   path: Path
   /** The neighbour that relays. */
   via: string | null
+  /** Of the way in use, which is known for tunnels alone: one that traffic avoids says nothing about it. */
   rtt: number | null
   member: Member
   peer: Peer | null
@@ -25,13 +26,14 @@ export function devicesOf(members: readonly Member[], peers: readonly Peer[]): D
     .filter((member) => !member.own)
     .map((member): Device => {
       const peer = byNode.get(member.node) ?? null
+      const path = pathOf(member, peer)
       return {
         node: member.node,
         name: member.name,
         address: member.address,
-        path: pathOf(member, peer),
+        path,
         via: peer?.via ?? null,
-        rtt: peer?.rtt_ms ?? null,
+        rtt: path === 'direct' ? (peer?.rtt_ms ?? null) : null,
         member,
         peer,
       }
