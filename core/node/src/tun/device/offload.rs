@@ -32,8 +32,10 @@ const TRAIN: u32 = 65_507 / (crate::tun::MTU as u32 + 32);
 /// wake-ups on the way as a whole train. Segments are counted as small as they are behind relays, whose header takes
 /// 40 octets more: direct ones are larger, and 44 of them fit.
 const SUPER_PACKET: u32 = TRAIN * (crate::tun::MTU as u32 - 40 - 60) + 600;
-/// Packets and super-packets that may wait for us in each queue: enough for a burst, and little delay. Linux's 500 are up to 30 MB.
-const QUEUE: u32 = 128;
+/// Packets and super-packets that may wait for us in each queue, as many as for a network card. 100,000 datagrams a second
+/// fill it in 10 ms, which is as long as others may keep us from a processor; an eighth of it lost datagrams at half the
+/// rate. A stream of TCP seldom has that many super-packets under way, and flows that are told apart wait in other queues.
+const QUEUE: u32 = 1000;
 
 /// A device that cannot be told works all the same.
 pub(super) async fn limit_sizes(index: u32) {
