@@ -32,12 +32,27 @@ function path(device: string): Promise<string> {
   )
 }
 
+async function join(name: string, invite: string): Promise<void> {
+  const { driver } = stage
+  await driver.run(`location.hash = 'home'`)
+  await driver.sees('.join h1', 'Join a network')
+  await driver.type('#invite', invite)
+  await driver.type('#device-name', name)
+  await driver.click('button[type=submit]')
+}
+
+async function leave(): Promise<void> {
+  const { driver } = stage
+  await driver.run(`location.hash = 'settings'`)
+  await driver.click('.settings [aria-labelledby=network] .buttons button')
+  await driver.click('.settings button.danger')
+  await driver.sees('.state-text', 'Not in a network yet')
+}
+
 test('joins, connects, goes round a cut link, and is switched off', async () => {
   const { driver } = stage
   await driver.sees('.state-text', 'Not in a network yet')
-  await driver.type('#invite', mesh.invite())
-  await driver.type('#device-name', 'desk')
-  await driver.click('button[type=submit]')
+  await join('desk', mesh.invite())
   await driver.sees('.big-line', 'Connected, 2 neighbours')
   await driver.sees('.home .facts', /desk[\s\S]*test/)
   await shoot(driver, 'mesh-connected')
@@ -60,29 +75,15 @@ test('joins, connects, goes round a cut link, and is switched off', async () => 
   await driver.click('.switch')
   await driver.sees('.big-line', /^Connected/)
 
-  await driver.run(`location.hash = 'settings'`)
-  await driver.click('.settings [aria-labelledby=network] .buttons button')
-  await driver.click('.settings button.danger')
-  await driver.sees('.state-text', 'Not in a network yet')
+  await leave()
 })
 
 test('tells of an invite that has been used', async () => {
   const { driver } = stage
-  await driver.run(`location.hash = 'home'`)
-  await driver.sees('.join h1', 'Join a network')
   const invite = mesh.invite()
-  await driver.type('#invite', invite)
-  await driver.type('#device-name', 'desk2')
-  await driver.click('button[type=submit]')
+  await join('desk2', invite)
   await driver.sees('.big-line', /^Connected/)
-  await driver.run(`location.hash = 'settings'`)
-  await driver.click('.settings [aria-labelledby=network] .buttons button')
-  await driver.click('.settings button.danger')
-  await driver.sees('.state-text', 'Not in a network yet')
-  await driver.run(`location.hash = 'home'`)
-  await driver.sees('.join h1', 'Join a network')
-  await driver.type('#invite', invite)
-  await driver.type('#device-name', 'desk3')
-  await driver.click('button[type=submit]')
+  await leave()
+  await join('desk3', invite)
   await driver.sees('form > .complaint:last-child', 'The invite has been used up. Ask for a new one.')
 })

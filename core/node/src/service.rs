@@ -13,6 +13,8 @@
 //! The switch is kept in the state directory. A node that cannot start, or ends without having been told to, is tried
 //! again at growing distances.
 
+pub mod hosting;
+mod own_network;
 mod problem;
 
 use crate::{
@@ -33,6 +35,7 @@ use crate::{
     state::{Content, Item, StateDir, StateError},
     system::{Reload, Stop},
 };
+use hosting::Host;
 use osier_proto::invite::Invite;
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
@@ -65,6 +68,14 @@ impl Service {
     /// When the state directory or the control socket cannot be used. What keeps the node from running is
     /// no error here: it is told by `GET /v1/service`.
     pub async fn run(config: Config) -> Result<(), DaemonError> {
+        Self::run_with_host(config, None).await
+    }
+
+    /// As [`Self::run`], with something that runs a registry: the service then can make a network.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_with_host(config: Config, host: Option<Box<dyn Host>>) -> Result<(), DaemonError> {
         let failed = |source| DaemonError::System {
             what: "cannot watch for signals",
             source,
@@ -90,6 +101,7 @@ impl Service {
             on,
             member: None,
             problem: None,
+            hosting: None,
             node: None,
             started: std::time::Instant::now(),
         });
@@ -107,6 +119,7 @@ impl Service {
             dir,
             stage,
             events: events.clone(),
+            host,
             node: None,
             failures: 0,
             retry_at: None,
@@ -116,7 +129,7 @@ impl Service {
             () = stop.requested() => {}
         }
         tokio::select! {
-            () = keeper.stop_node() => {}
+            () = keeper.stop() => {}
             () = stop.requested() => tracing::warn!("second signal: ending at once"),
         }
         drop(keeper);
@@ -136,6 +149,7 @@ struct Keeper {
     dir: Arc<StateDir>,
     stage: watch::Sender<Stage>,
     events: broadcast::Sender<EventLine>,
+    host: Option<Box<dyn Host>>,
     node: Option<Handle>,
     /// Attempts to start it in a row that came to nothing.
     failures: u32,
@@ -145,6 +159,7 @@ struct Keeper {
 impl Keeper {
     /// Returns when the service is to end.
     async fn work(&mut self, orders: &mut mpsc::Receiver<Order>, reload: &mut Reload) {
+        self.serve().await;
         self.settle(None).await;
         loop {
             let node = &mut self.node;
@@ -182,27 +197,36 @@ impl Keeper {
     async fn carry_out(&mut self, order: Order) {
         match order {
             Order::Join { invite, name, lines } => {
-                let last = match self.join(&invite, name, &lines).await {
-                    Ok(()) => JoinLine::Done {
-                        service: Box::new(self.stage.borrow().service()),
-                    },
-                    Err(error) => {
-                        tracing::warn!(code = error.code, "the join failed");
-                        JoinLine::Failed {
-                            code: error.code,
-                            message: error.message,
-                            fix: error.fix,
-                        }
-                    }
-                };
-                let _ = lines.try_send(last);
+                let result = self.join(&invite, name, &lines).await;
+                let _ = lines.try_send(self.last_line(result));
             }
+            Order::Create { network, name, lines } => {
+                let result = self.create(&network, name, &lines).await;
+                let _ = lines.try_send(self.last_line(result));
+            }
+            Order::Invite { request, reply } => drop(reply.send(self.invite(&request).await)),
             Order::Leave(reply) => drop(reply.send(self.leave().await)),
             Order::On(reply) => drop(reply.send(self.switch(true).await)),
             Order::Off(reply) => drop(reply.send(self.switch(false).await)),
             Order::Reload(reply) => drop(reply.send(self.reload())),
             // Taken by the caller.
             Order::Down => {}
+        }
+    }
+
+    fn last_line(&self, result: Result<(), ErrorReply>) -> JoinLine {
+        match result {
+            Ok(()) => JoinLine::Done {
+                service: Box::new(self.stage.borrow().service()),
+            },
+            Err(error) => {
+                tracing::warn!(code = error.code, "the join failed");
+                JoinLine::Failed {
+                    code: error.code,
+                    message: error.message,
+                    fix: error.fix,
+                }
+            }
         }
     }
 
@@ -304,6 +328,14 @@ impl Keeper {
             stage.node = None;
             stage.problem = Some(problem);
         });
+    }
+
+    /// The node first: it tells its registry that it goes.
+    async fn stop(&mut self) {
+        self.stop_node().await;
+        if let Some(host) = &mut self.host {
+            host.stop().await;
+        }
     }
 
     /// A planned stop, if there is something to stop.

@@ -119,6 +119,8 @@ fn router(context: Context) -> Router {
     Router::new()
         .route("/v1/service", get(service::service))
         .route("/v1/join", post(service::join))
+        .route("/v1/network", post(service::create_network))
+        .route("/v1/invite", post(service::invite))
         .route("/v1/leave", post(service::leave))
         .route("/v1/usage", get(service::usage))
         .route("/v1/diagnostics", get(support::diagnostics))

@@ -3,7 +3,7 @@
 use super::{
     server::{Context, Ctx, answer, refuse, stopping, stream},
     stage::Order,
-    types::{ErrorReply, JoinRequest, Service, ServiceState, Usage},
+    types::{ErrorReply, InviteRequest, JoinLine, JoinRequest, NetworkRequest, Service, ServiceState, Usage},
 };
 use crate::{clock, control_loop::Ask, membership::load_usage, usage::DAYS};
 use axum::{
@@ -15,7 +15,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use osier_proto::{certificate::valid_name, invite::Invite};
+use osier_proto::{certificate::valid_name, invite::Invite, network::valid_name as valid_network_name};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -150,13 +150,10 @@ pub(super) async fn join(State(context): Ctx, request: Result<Json<JoinRequest>,
             return (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response();
         }
     };
-    let name = request.name.map(|name| name.trim().to_ascii_lowercase());
-    if let Some(name) = name.as_ref().filter(|name| !valid_name(name)) {
-        let shown: String = name.chars().take(80).collect();
-        let error = ErrorReply::new("name-invalid", format!("{shown:?} cannot be a node's name"))
-            .with_fix("use 1 to 63 letters, digits and hyphens");
-        return (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response();
-    }
+    let name = match node_name(request.name) {
+        Ok(name) => name,
+        Err(response) => return response,
+    };
     let member = context.stage.borrow().member.clone();
     if let Some(member) = member.filter(|m| m.network.id != invite.network().to_string()) {
         let message = format!("this machine belongs to the network {}", member.network.name);
@@ -164,8 +161,96 @@ pub(super) async fn join(State(context): Ctx, request: Result<Json<JoinRequest>,
             .with_fix("leave it first (`osier leave`), then join with this invite");
         return (StatusCode::CONFLICT, Json(error)).into_response();
     }
+    follow(&context, orders, |lines| Order::Join { invite, name, lines }).await
+}
+
+/// What the node is to be called, in the form in which certificates have it.
+#[allow(clippy::result_large_err)] // once per request
+fn node_name(wanted: Option<String>) -> Result<Option<String>, Response> {
+    let name = wanted.map(|name| name.trim().to_ascii_lowercase());
+    match name.as_ref().filter(|name| !valid_name(name)) {
+        None => Ok(name),
+        Some(name) => {
+            let error = ErrorReply::new(
+                "name-invalid",
+                format!("{:?} cannot be a node's name", shortened(name)),
+            )
+            .with_fix("use 1 to 63 letters, digits and hyphens");
+            Err((StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response())
+        }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+pub(super) async fn create_network(
+    State(context): Ctx,
+    request: Result<Json<NetworkRequest>, JsonRejection>,
+) -> Response {
+    let orders = match orders(&context) {
+        Ok(orders) => orders,
+        Err(response) => return response,
+    };
+    let request = match request {
+        Ok(Json(request)) => request,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
+    };
+    let network = request.network.trim().to_owned();
+    if !valid_network_name(&network) {
+        let message = format!("{:?} cannot be a network's name", shortened(&network));
+        let error = ErrorReply::new("network-name-invalid", message)
+            .with_fix("use 1 to 63 octets of text, without control characters");
+        return (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response();
+    }
+    let name = match node_name(request.name) {
+        Ok(name) => name,
+        Err(response) => return response,
+    };
+    let member = context.stage.borrow().member.clone();
+    if let Some(member) = member {
+        let message = format!("this machine belongs to the network {}", member.network.name);
+        let error = ErrorReply::new("wrong-network", message).with_fix("leave it first: `osier leave`");
+        return (StatusCode::CONFLICT, Json(error)).into_response();
+    }
+    follow(&context, orders, |lines| Order::Create { network, name, lines }).await
+}
+
+pub(super) async fn invite(
+    State(context): Ctx,
+    request: Result<Json<InviteRequest>, JsonRejection>,
+) -> Response {
+    let orders = match orders(&context) {
+        Ok(orders) => orders,
+        Err(response) => return response,
+    };
+    let request = match request {
+        Ok(Json(request)) => request,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
+    };
+    if !(1..=1000).contains(&request.uses) {
+        return refuse(StatusCode::BAD_REQUEST, "bad-request", "uses: between 1 and 1000");
+    }
+    if !(60..=31_536_000).contains(&request.lifetime_seconds) {
+        let message = "lifetime_seconds: between 60 and 31536000 (a year)";
+        return refuse(StatusCode::BAD_REQUEST, "bad-request", message);
+    }
+    match order(orders, |reply| Order::Invite { request, reply }).await {
+        Ok(Ok(invite)) => Json(invite).into_response(),
+        Ok(Err(error)) => (StatusCode::CONFLICT, Json(error)).into_response(),
+        Err(response) => response,
+    }
+}
+
+/// Gives an order that answers by lines, and passes them on as they come.
+async fn follow(
+    context: &Context,
+    orders: &mpsc::Sender<Order>,
+    make: impl FnOnce(mpsc::Sender<JoinLine>) -> Order,
+) -> Response {
     let (lines, mut progress) = mpsc::channel(JOIN_LINES);
-    if orders.send(Order::Join { invite, name, lines }).await.is_err() {
+    if orders.send(make(lines)).await.is_err() {
         return stopping();
     }
     stream(context.ended.clone(), move |out| async move {

@@ -39,6 +39,11 @@ pub trait TunQueue: Send + Sync + std::fmt::Debug {
     /// What the operator calls it; `None` when there is no device.
     fn name(&self) -> Option<&str>;
 
+    /// Name and version of the driver behind the device, where it is not part of the operating system.
+    fn driver(&self) -> Option<&str> {
+        None
+    }
+
     /// The system's interface index, when it has one.
     fn index(&self) -> Option<u32> {
         None
