@@ -7,6 +7,7 @@ CARGO := cargo
 DEMO_OUT ?= $(CARGO_TARGET_DIR)/demo
 
 # Tests that run the binary use the one that `cargo test` itself builds; without OSIER_BINARY each builds it anew.
+test: export OSIER_BINARY = $(CARGO_TARGET_DIR)/debug/osier
 .PHONY: help demo test targets bench soak lint fmt build desktop desktop-test install-tools clean
 
 help: ## show this list
@@ -22,8 +23,12 @@ demo: install-tools ## a real mesh of 8 nodes that heals before your eyes (no ro
 	$(CARGO) build --locked -p osier-cli -p osier-e2e
 	@$(CARGO_TARGET_DIR)/debug/osier-demo --out $(DEMO_OUT)
 
-test: install-tools ## every test but the desktop app's: unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld, BIRD and FRR
-	OSIER_BINARY=$(CARGO_TARGET_DIR)/debug/osier $(CARGO) test --locked --workspace --exclude osier-desktop --exclude osier-desktop-mock --no-fail-fast
+test: install-tools ## every test: desktop app, unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld, BIRD and FRR
+	@$(CARGO) build --locked -p osier-cli
+	@failed=; \
+	$(MAKE) --no-print-directory desktop-test || failed="$$failed desktop-test"; \
+	$(CARGO) test --locked --workspace --exclude osier-desktop --exclude osier-desktop-mock --no-fail-fast || failed="$$failed cargo-test"; \
+	[[ -z $$failed ]] || { echo "FAILED:$$failed" >&2; exit 1; }
 
 desktop-test: ## the tests of the desktop app, with a real window under Xvfb; installs WebKitGTK (ONLY=FILE: one file of them)
 	@desktop/install-tools

@@ -81,12 +81,12 @@ export class Root {
 
   async close(): Promise<void> {
     await this.running.stop()
-    await until('the root to be gone', () => {
-      sh('umount', this.folder)
-      rmSync(this.folder, { recursive: true })
+    await until('its last processes to be gone', () => {
       sh('find', this.cgroup, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', '+')
       return true
     })
+    sh('umount', this.folder)
+    rmSync(this.folder, { recursive: true })
   }
 
   private enter(as: string[], command: string[], input: string): Outcome {
