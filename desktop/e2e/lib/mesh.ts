@@ -62,6 +62,16 @@ export class Mesh {
     if (result.status !== 0) throw new Error(`nft: ${result.stderr} (run the tests by \`make desktop-test\`)`)
   }
 
+  /** What the nodes say and have logged: for a test that fails. */
+  story(): string {
+    const nodes = [...this.ports.keys()].map((name) => {
+      const { stdout, stderr } = spawnSync(program('OSIER'), ['peers', '--state-dir', this.place(name)], { encoding: 'utf8' })
+      return `${name}: ${stdout}${stderr}`
+    })
+    const logs = this.started.map((running) => running.output.slice(-60).join('\n'))
+    return [...nodes, ...logs].join('\n---\n')
+  }
+
   async close(): Promise<void> {
     for (const running of this.started.reverse()) await running.stop()
     spawnSync('nft', ['delete', 'table', 'inet', 'cut'])

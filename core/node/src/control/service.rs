@@ -164,6 +164,19 @@ pub(super) async fn join(State(context): Ctx, request: Result<Json<JoinRequest>,
     follow(&context, orders, |lines| Order::Join { invite, name, lines }).await
 }
 
+/// Where orders go, and what is asked for.
+#[allow(clippy::result_large_err)] // once per request
+fn asked<T>(
+    context: &Context,
+    request: Result<Json<T>, JsonRejection>,
+) -> Result<(&mpsc::Sender<Order>, T), Response> {
+    let orders = orders(context)?;
+    match request {
+        Ok(Json(request)) => Ok((orders, request)),
+        Err(error) => Err(refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text())),
+    }
+}
+
 /// What the node is to be called, in the form in which certificates have it.
 #[allow(clippy::result_large_err)] // once per request
 fn node_name(wanted: Option<String>) -> Result<Option<String>, Response> {
@@ -189,13 +202,9 @@ pub(super) async fn create_network(
     State(context): Ctx,
     request: Result<Json<NetworkRequest>, JsonRejection>,
 ) -> Response {
-    let orders = match orders(&context) {
-        Ok(orders) => orders,
+    let (orders, request) = match asked(&context, request) {
+        Ok(asked) => asked,
         Err(response) => return response,
-    };
-    let request = match request {
-        Ok(Json(request)) => request,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
     };
     let network = request.network.trim().to_owned();
     if !valid_network_name(&network) {
@@ -221,13 +230,9 @@ pub(super) async fn invite(
     State(context): Ctx,
     request: Result<Json<InviteRequest>, JsonRejection>,
 ) -> Response {
-    let orders = match orders(&context) {
-        Ok(orders) => orders,
+    let (orders, request) = match asked(&context, request) {
+        Ok(asked) => asked,
         Err(response) => return response,
-    };
-    let request = match request {
-        Ok(Json(request)) => request,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
     };
     if !(1..=1000).contains(&request.uses) {
         return refuse(StatusCode::BAD_REQUEST, "bad-request", "uses: between 1 and 1000");
