@@ -250,7 +250,10 @@ mod tests {
     use super::*;
     use crate::sockets::tests::Counting;
     use std::sync::atomic::Ordering;
-    use tokio::net::TcpListener;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -261,6 +264,55 @@ mod tests {
         let (a, b, c) = (address("[::1]:1"), address("[::2]:1"), address("1.1.1.1:1"));
         assert_eq!(in_turn([a, b, c].into_iter()), [a, c, b]);
         assert_eq!(in_turn([c, a, b].into_iter()), [c, a, b]);
+    }
+
+    fn connector(proxy: &str) -> Connector {
+        let tls = super::super::tls::client_config(&super::super::tls::Trust::NoTls).unwrap();
+        Connector {
+            proxies: Arc::new(Matcher::builder().all(proxy).build()),
+            ..Connector::new(Sockets::default(), tls)
+        }
+    }
+
+    #[tokio::test]
+    async fn proxy_is_asked_for_registries_with_and_without_tls() {
+        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = proxy.local_addr().unwrap();
+        let uri = |text: &str| text.parse::<Uri>().unwrap();
+        let connector = connector(&format!("http://user:secret@{address}"));
+
+        let link = connector
+            .clone()
+            .connect(uri("http://registry.invalid/"))
+            .await
+            .unwrap();
+        assert!(link.connected().is_proxied(), "it would ask for a path alone");
+        drop(proxy.accept().await.unwrap());
+
+        let asked = tokio::spawn(async move {
+            let (mut client, _) = proxy.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(client.read_u8().await.unwrap());
+            }
+            // What comes next is not for the proxy.
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            let handshake = client.read_u8().await.unwrap();
+            (String::from_utf8(request).unwrap(), handshake)
+        });
+        assert!(connector.connect(uri("https://registry.invalid/")).await.is_err());
+        let (request, handshake) = asked.await.unwrap();
+        assert!(request.starts_with("CONNECT registry.invalid:443 "), "{request}");
+        assert!(
+            request
+                .to_ascii_lowercase()
+                .contains("proxy-authorization: basic "),
+            "{request}"
+        );
+        assert_eq!(handshake, 22);
+
+        let socks = super::tests::connector("socks5://127.0.0.1:1");
+        assert!(socks.connect(uri("http://registry.invalid/")).await.is_err());
     }
 
     #[tokio::test]
