@@ -186,6 +186,13 @@ pub enum HealthCode {
     Unknown,
 }
 
+/// As in JSON.
+impl std::fmt::Display for HealthCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// One row of `GET /v1/peers`: a member with whom we hold a tunnel or to whom we have a route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Peer {

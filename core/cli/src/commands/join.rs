@@ -233,7 +233,8 @@ fn explain_join(error: JoinError, state_dir: &Path) -> Failure {
             _ => Failure::plain(Exit::Refused, message),
         },
         JoinError::State(error) => explain_state(&error, state_dir),
-        JoinError::Invalid(_) => Failure::plain(Exit::Failure, message),
+        // The second happens to embedders alone.
+        JoinError::Invalid(_) | JoinError::NotProtected(_) => Failure::plain(Exit::Failure, message),
     }
 }
 

@@ -48,6 +48,10 @@ pub(crate) enum Order {
     Off(oneshot::Sender<Result<Service, ErrorReply>>),
     /// Without a node: only whether the settings make sense.
     Reload(oneshot::Sender<Result<ReloadReply, ErrorReply>>),
+    /// The device goes to sleep.
+    Sleep(oneshot::Sender<()>),
+    /// It has woken up: whatever waits to be tried again is tried now.
+    Wake(oneshot::Sender<()>),
     Down,
 }
 

@@ -29,7 +29,7 @@ pub struct InviteOrder {
 
 /// Makes one network, and runs its registry as long as the service runs. The service owns it and asks one thing at a
 /// time.
-pub trait Host: Send + fmt::Debug {
+pub trait Host: Send + Sync + fmt::Debug {
     /// The network's name, if one was made.
     fn network(&self) -> Option<String>;
 

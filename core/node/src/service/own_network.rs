@@ -109,7 +109,9 @@ impl Keeper {
             interface: None,
             mesh: member.network.prefix,
         };
-        let mut addresses = NetWatch::start(exclude).await.addresses().borrow().clone();
+        let (network, sockets) = (self.config.network.clone(), self.config.sockets.clone());
+        let watch = NetWatch::start(exclude, network, sockets).await;
+        let mut addresses = watch.addresses().borrow().clone();
         let node = self.stage.borrow().node.clone();
         let (sender, answer) = oneshot::channel();
         if let Some(node) = node
