@@ -173,8 +173,10 @@ describe('the service', () => {
     opened.provide('systemctl', 'exit 0')
     opened.provide('pkexec', `echo "$@" > ${asked}`)
     await driver.click('.problem button.primary')
-    await until('pkexec to be asked', () => existsSync(asked))
-    expect(readFileSync(asked, 'utf8').trim()).toBe('systemctl start osier.service')
+    // The shell makes the file before it writes into it: what counts is the whole line.
+    const request = () => (existsSync(asked) ? readFileSync(asked, 'utf8') : '')
+    await until('pkexec to be asked', () => request().endsWith('\n'))
+    expect(request().trim()).toBe('systemctl start osier.service')
     await opened.play('connected')
     await driver.sees('.big-line', 'Connected, 8 neighbours')
   })
