@@ -9,12 +9,14 @@ mod events;
 mod logs;
 mod platform;
 mod session;
+mod state;
 mod types;
 
 pub use error::{PlatformError, Problem, SessionError};
 pub use events::Event;
 pub use platform::{LogLevel, LogLine, Platform};
 pub use session::{Session, SessionConfig};
+pub use state::{Face, StateKind, StateLine, state_line};
 pub use types::*;
 
 uniffi::setup_scaffolding!();

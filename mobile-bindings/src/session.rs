@@ -1,8 +1,8 @@
 //! The one object that an app holds.
 
 use crate::{
-    Device, Event, Membership, NetworkInfo, PingReply, Platform, ServiceView, SessionError, Status,
-    TunSettings, Usage, events::Events, logs, platform::Protector, types,
+    Check, Device, Event, Membership, NetworkInfo, PingReply, Platform, ServiceView, SessionError, Status,
+    Topology, TunSettings, Usage, events::Events, logs, platform::Protector, types,
 };
 use osier_core::{
     Config, Service, TunChoice,
@@ -164,6 +164,29 @@ impl Session {
     /// Octets per day, of so many days up to today: 1 to 400.
     pub async fn usage(&self, days: u32) -> Result<Usage, SessionError> {
         self.ask(move |service| async move { Ok(service.usage(days as usize).await?.into()) })
+            .await
+    }
+
+    /// The links that this device knows, for a picture and a table.
+    pub async fn topology(&self) -> Result<Topology, SessionError> {
+        self.ask(|service| async move { Ok(service.topology().await?.into()) })
+            .await
+    }
+
+    /// What is in order and what is not, in the order in which things depend on each other: the first error is the one
+    /// to look at.
+    pub async fn checks(&self) -> Result<Vec<Check>, SessionError> {
+        self.ask(|service| async move {
+            let checks = service.diagnostics().await.checks;
+            Ok(checks.into_iter().map(Into::into).collect())
+        })
+        .await
+    }
+
+    /// One text for whoever helps: state, routes, checks and log lines. It holds no keys and no invites, but names and
+    /// addresses: the user decides whom to give it to.
+    pub async fn support_bundle(&self) -> Result<String, SessionError> {
+        self.ask(|service| async move { Ok(service.support_bundle().await) })
             .await
     }
 

@@ -56,8 +56,13 @@ pub struct TunSettings {
 
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Status {
+    /// The node takes its leave.
+    pub stopping: bool,
     pub name: String,
     pub address: String,
+    pub network: String,
+    /// Negative once it has expired.
+    pub certificate_seconds_left: i64,
     pub uptime_seconds: u64,
     pub udp_port: u16,
     /// Where we tell others to reach us, best first.
@@ -155,6 +160,50 @@ pub enum DevicePath {
     Unreachable,
 }
 
+/// Our tunnels, and behind each the devices that traffic reaches through it.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Topology {
+    pub nodes: Vec<TopologyNode>,
+    pub links: Vec<TopologyLink>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct TopologyNode {
+    pub name: String,
+    pub address: String,
+    pub own: bool,
+    pub reachable: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct TopologyLink {
+    /// Names.
+    pub from: String,
+    pub to: String,
+    /// `true`: a tunnel of ours; `false`: only known to be somewhere behind `from`.
+    pub tunnel: bool,
+    /// Babel cost of the tunnel, or metric of the route.
+    pub cost: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Check {
+    /// Stable, machine-readable: those of `osier doctor`.
+    pub name: String,
+    pub verdict: Verdict,
+    /// What was seen.
+    pub seen: String,
+    /// What to do; `None` when all is well.
+    pub fix: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Verdict {
+    Ok,
+    Warning,
+    Error,
+}
+
 /// Octets of IPv6 packets per day (UTC), oldest first; days without traffic are left out.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Usage {
@@ -248,8 +297,11 @@ impl From<&api::Membership> for TunSettings {
 impl From<api::Status> for Status {
     fn from(status: api::Status) -> Self {
         Self {
+            stopping: status.state == api::DaemonState::Stopping,
             name: status.name,
             address: status.address.to_string(),
+            network: status.network.name,
+            certificate_seconds_left: status.certificate.seconds_left,
             uptime_seconds: status.uptime_seconds,
             udp_port: status.udp_port,
             endpoints: status.endpoints.iter().map(|e| e.address.to_string()).collect(),
@@ -305,6 +357,42 @@ impl From<api::Health> for Health {
             code: health.code.to_string(),
             text: health.text,
             fix: health.fix,
+        }
+    }
+}
+
+impl From<api::Topology> for Topology {
+    fn from(topology: api::Topology) -> Self {
+        let node = |node: api::TopologyNode| TopologyNode {
+            name: node.name,
+            address: node.address.to_string(),
+            own: node.own,
+            reachable: node.reachable,
+        };
+        let link = |link: api::TopologyLink| TopologyLink {
+            from: link.from,
+            to: link.to,
+            tunnel: link.tunnel,
+            cost: link.cost,
+        };
+        Self {
+            nodes: topology.nodes.into_iter().map(node).collect(),
+            links: topology.links.into_iter().map(link).collect(),
+        }
+    }
+}
+
+impl From<api::Check> for Check {
+    fn from(check: api::Check) -> Self {
+        Self {
+            name: check.name,
+            verdict: match check.verdict {
+                api::Verdict::Ok => Verdict::Ok,
+                api::Verdict::Warning => Verdict::Warning,
+                api::Verdict::Error => Verdict::Error,
+            },
+            seen: check.seen,
+            fix: check.fix,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use osier_mobile::{
     ConnectionState, DevicePath, Event, LogLine, NetworkInfo, Platform, PlatformError, ServiceState, Session,
-    SessionConfig, SessionError,
+    SessionConfig, SessionError, Verdict,
 };
 use osier_registry::{CreateOptions, InviteOptions, NetworkDir, Registry, ServeOptions, Server, unix_now};
 use std::{
@@ -168,6 +168,31 @@ fn passes(from: (&UnixDatagram, Ipv6Addr), to: (&UnixDatagram, Ipv6Addr), mark: 
     false
 }
 
+/// What the other screens show.
+fn look_around(phone: &Session) {
+    let topology = wait(phone.topology()).unwrap();
+    let tunnels: Vec<_> = topology.links.iter().filter(|link| link.tunnel).collect();
+    assert_eq!(
+        (tunnels.len(), tunnels[0].from.as_str(), tunnels[0].to.as_str()),
+        (1, "phone", "tablet")
+    );
+    assert!(topology.nodes.iter().any(|node| node.own && node.name == "phone"));
+    let checks = wait(phone.checks()).unwrap();
+    let verdict = |name: &str| {
+        checks
+            .iter()
+            .find(|check| check.name == name)
+            .map(|check| check.verdict)
+    };
+    assert_eq!(verdict("membership"), Some(Verdict::Ok));
+    assert_eq!(verdict("neighbours"), Some(Verdict::Ok));
+    let bundle = wait(phone.support_bundle()).unwrap();
+    assert!(
+        bundle.contains("== status ==") && bundle.contains("tablet"),
+        "{bundle}"
+    );
+}
+
 #[test]
 fn two_devices_join_and_exchange_packets_over_devices_that_come_and_go() {
     let network = Network::new();
@@ -232,6 +257,7 @@ fn two_devices_join_and_exchange_packets_over_devices_that_come_and_go() {
         Err(SessionError::Argument { .. })
     ));
     assert!(wait(phone.usage(1)).unwrap().days[0].own_sent_octets > 0);
+    look_around(&phone);
 
     wait(phone.sleep()).unwrap();
     until("packets pass the sleeping one", || {

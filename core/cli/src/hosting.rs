@@ -67,13 +67,13 @@ impl OwnNetwork {
     async fn new_invite(&mut self, order: InviteOrder) -> Result<osier_proto::invite::Invite, HostError> {
         let Running { registry, server } = self.run().await?;
         let set = &registry.dir().settings().public_urls;
-        let urls: Vec<String> = match set.is_empty() || order.addresses.iter().all(IpAddr::is_loopback) {
-            true => order
-                .addresses
-                .iter()
-                .map(|address| url(*address, server.address().port(), server.tls()))
-                .collect(),
-            false => set.clone(),
+        // Somebody on this machine alone is asked: what the operator tells others does not help them.
+        let local = !order.addresses.is_empty() && order.addresses.iter().all(IpAddr::is_loopback);
+        let urls: Vec<String> = if set.is_empty() || local {
+            let here = |address: &IpAddr| url(*address, server.address().port(), server.tls());
+            order.addresses.iter().map(here).collect()
+        } else {
+            set.clone()
         };
         if urls.is_empty() {
             return Err(HostError {
@@ -207,6 +207,9 @@ mod tests {
         );
         std::fs::write(&settings, text).expect("written");
         let invite = own.invite(order(&["192.0.2.7"])).await.expect("an invite");
+        assert_eq!(invite.registries, ["https://home.example:6690"]);
+        // Without an address of our own, as after leaving, what the operator says is all the more what counts.
+        let invite = own.invite(order(&[])).await.expect("an invite");
         assert_eq!(invite.registries, ["https://home.example:6690"]);
         own.stop().await;
     }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { Connection, Failure, Health, Service, Status } from '../api/types'
 import { service, status, well } from './fixtures'
-import { type Snapshot, type StateKind, nothingYet, stateOf } from './state'
+import { type Face, type Snapshot, type StateKind, nothingYet, stateOf } from './state'
+import table from './states.json'
 
 function serviceWith(change: Partial<Service>): Snapshot {
   return { ...well, service: { ...service, ...change }, status: null }
@@ -154,4 +155,33 @@ test('the graver thing is told', () => {
 test('unknown states of a newer service are no connection', () => {
   expect(stateOf(connectionWith({ state: 'unknown', verified_seconds: 3 }), 0).kind).toBe('looking')
   expect(stateOf(serviceWith({ state: 'unknown' }), 0).kind).toBe('starting')
+})
+
+// The phones' apps follow the same table (mobile-bindings/tests/state.rs).
+interface Row {
+  service?: Service['state']
+  on?: boolean
+  connection?: Partial<Connection>
+  health?: string[]
+  certificate_seconds_left?: number
+  stopping?: boolean
+  age_ms?: number
+  expect: { kind: StateKind; face: Face; on: boolean | null }
+}
+
+test.each(table as Row[])('the table of states: $expect.kind, $connection', (row) => {
+  const told: Status = {
+    ...status,
+    state: row.stopping === true ? 'stopping' : 'running',
+    connection: { ...status.connection, ...row.connection },
+    health: (row.health ?? []).flatMap(healthWith),
+    certificate: leftWith(row.certificate_seconds_left ?? status.certificate.seconds_left),
+  }
+  const snapshot: Snapshot = {
+    ...well,
+    service: { ...service, state: row.service ?? 'running', on: row.on ?? true },
+    status: row.connection === undefined ? null : told,
+  }
+  const { kind, face, on } = stateOf(snapshot, row.age_ms ?? 0)
+  expect({ kind, face, on }).toEqual(row.expect)
 })

@@ -19,10 +19,12 @@ test('a language without a catalogue gets English', () => {
   expect(choose([])).toBe('en')
 })
 
-// Every text is used, so that nobody translates what nobody sees.
+// Every text is used, so that nobody translates what nobody sees. Those under `phone` are the phones' own, which have them
+// by mobile-bindings/texts.
 test('the catalogue has no texts that are not used', () => {
   const source = sources(join(__dirname, '..')).map((path) => readFileSync(path, 'utf8')).join('\n')
-  const unused = leaves(en).filter((path) => {
+  const ours = leaves(en).filter((path) => !path.startsWith('phone.'))
+  const unused = ours.filter((path) => {
     const keys = path.split('.')
     const last = keys.at(-1) as string
     const parent = keys.at(-2) as string

@@ -7,7 +7,7 @@ mod probe;
 pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod stage;
-mod support;
+pub(crate) mod support;
 
 pub use error::ServerError;
 pub use osier_control::{SOCKET_NAME, client, default_place, pipe_name, types};

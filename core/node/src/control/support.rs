@@ -23,7 +23,7 @@ pub(super) async fn diagnostics(State(context): Ctx) -> Response {
     Json(diagnostics_of(&context).await).into_response()
 }
 
-async fn diagnostics_of(context: &Context) -> Diagnostics {
+pub(crate) async fn diagnostics_of(context: &Context) -> Diagnostics {
     verify(context).await;
     let service = current(context).await;
     let status = answer(context, Ask::Status).await.ok();
@@ -43,15 +43,23 @@ async fn disk_trouble(dir: Arc<StateDir>) -> Option<String> {
 }
 
 pub(super) async fn bundle(State(context): Ctx) -> Response {
+    (
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        bundle_of(&context).await,
+    )
+        .into_response()
+}
+
+pub(crate) async fn bundle_of(context: &Context) -> String {
     let mut bundle = Bundle::new();
-    bundle.json("service", &current(&context).await);
-    bundle.diagnostics(&diagnostics_of(&context).await);
-    tell(&mut bundle, &context, "status", Ask::Status).await;
-    tell(&mut bundle, &context, "peers", Ask::Peers).await;
-    tell(&mut bundle, &context, "sessions", Ask::Sessions).await;
-    tell(&mut bundle, &context, "routes", Ask::Routes).await;
-    tell(&mut bundle, &context, "members", Ask::Members).await;
-    if let Ok(usage) = usage_of(&context, DAYS).await {
+    bundle.json("service", &current(context).await);
+    bundle.diagnostics(&diagnostics_of(context).await);
+    tell(&mut bundle, context, "status", Ask::Status).await;
+    tell(&mut bundle, context, "peers", Ask::Peers).await;
+    tell(&mut bundle, context, "sessions", Ask::Sessions).await;
+    tell(&mut bundle, context, "routes", Ask::Routes).await;
+    tell(&mut bundle, context, "members", Ask::Members).await;
+    if let Ok(usage) = usage_of(context, DAYS).await {
         bundle.json("usage", &usage);
     }
     if let Some(dir) = context.dir.upgrade() {
@@ -67,11 +75,7 @@ pub(super) async fn bundle(State(context): Ctx) -> Response {
         .map(|l| format!("{} {} {} {}\n", l.unix_ms, l.level, l.target, l.message))
         .collect();
     bundle.section("log", &log);
-    (
-        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
-        bundle.finish(),
-    )
-        .into_response()
+    bundle.finish()
 }
 
 /// A section with the node's answer, if there is a node.

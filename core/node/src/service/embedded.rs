@@ -7,9 +7,10 @@ use crate::{
         server::{Context, Refusal, answer, resolve, verify},
         service::{begin_join, current, order, tell, usage_of},
         stage::Order,
+        support::{bundle_of, diagnostics_of},
         types::{
-            ErrorReply, Event, EventLine, JoinLine, JoinRequest, Member, Membership, Outcome, Peer,
-            Service as View, Status, Usage,
+            Diagnostics, ErrorReply, Event, EventLine, JoinLine, JoinRequest, Member, Membership, Outcome,
+            Peer, Service as View, Status, Topology, Usage,
         },
     },
     control_loop::{Ask, Target},
@@ -90,6 +91,21 @@ impl Embedded {
     /// `GET /v1/members`.
     pub async fn members(&self) -> Result<Vec<Member>, ErrorReply> {
         answer(&self.context, Ask::Members).await.map_err(reply)
+    }
+
+    /// `GET /v1/topology`.
+    pub async fn topology(&self) -> Result<Topology, ErrorReply> {
+        answer(&self.context, Ask::Topology).await.map_err(reply)
+    }
+
+    /// `GET /v1/diagnostics`.
+    pub async fn diagnostics(&self) -> Diagnostics {
+        diagnostics_of(&self.context).await
+    }
+
+    /// `GET /v1/bundle`: text without secrets.
+    pub async fn support_bundle(&self) -> String {
+        bundle_of(&self.context).await
     }
 
     /// `GET /v1/usage`.
