@@ -283,6 +283,7 @@ impl Config {
             .map_or(Ok(()), |p| Err(ConfigError::Prefix(*p)))
     }
 
+    #[cfg(any(target_os = "linux", test))]
     /// What to announce as ours: each prefix with the source of its family, if there is one.
     pub(super) fn originated(&self) -> impl Iterator<Item = RouteKey> + '_ {
         self.prefixes.iter().map(|prefix| RouteKey {

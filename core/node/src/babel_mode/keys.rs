@@ -86,6 +86,7 @@ impl MacOptions {
         Ok(keys)
     }
 
+    #[cfg(any(target_os = "linux", test))]
     /// What the speaker is told, with entropy of the system.
     pub(super) fn authentication(&self, keys: &[MacKey]) -> Result<Authentication, MacError> {
         let mut entropy = [0; 32];

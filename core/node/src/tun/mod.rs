@@ -140,6 +140,8 @@ pub enum TunError {
     },
     #[error("cannot make the network device {name}: {source}")]
     Io { name: String, source: io::Error },
+    #[error("on this system the network device is the VPN service's to make, and the app's to hand over")]
+    Given,
     /// Of one that the embedder brought.
     #[error("the MTU of the device is {mtu}: it must be between {} and {MTU}", MIN_MTU)]
     BadMtu { mtu: u16 },

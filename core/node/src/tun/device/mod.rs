@@ -1,13 +1,18 @@
-//! A TUN device of the operating system, with its address and its route: by tun-rs on Unix, by wintun on Windows.
+//! A TUN device of the operating system, with its address and its route: by tun-rs on Unix, by wintun on Windows. Phones
+//! give theirs.
 
 #[cfg(target_os = "linux")]
 mod offload;
-#[cfg(unix)]
+#[cfg(any(target_os = "android", target_os = "ios"))]
+mod phone;
+#[cfg(all(unix, not(any(target_os = "android", target_os = "ios"))))]
 mod unix;
 #[cfg(windows)]
 mod windows;
 
-#[cfg(unix)]
+#[cfg(any(target_os = "android", target_os = "ios"))]
+pub use phone::Device;
+#[cfg(all(unix, not(any(target_os = "android", target_os = "ios"))))]
 pub use unix::Device;
 #[cfg(windows)]
 pub use windows::Device;
