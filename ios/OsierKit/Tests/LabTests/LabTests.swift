@@ -62,7 +62,7 @@ final class LabTests: XCTestCase {
         XCTAssertEqual(app.state.checks?.first { $0.name == "round-trip" }?.verdict, .ok)
         let bundle = await app.supportBundle()
         XCTAssertTrue(try XCTUnwrap(bundle).contains(plan.address))
-        XCTAssertNil(app.state.failure)
+        XCTAssertEqual(app.state.failures, [:])
         XCTAssertTrue(platform.lines.contains { $0.level == .info && $0.text.contains("joined") })
         try everySocketWasProtected()
 
@@ -127,7 +127,7 @@ final class LabTests: XCTestCase {
         platform.refuses = true
         let joined = await app.join(invite: try mesh.invite(), name: "phone")
         XCTAssertFalse(joined)
-        XCTAssertEqual(app.state.failure?.kind, .notProtected)
+        XCTAssertEqual(app.state.failures[.join]?.kind, .notProtected)
         XCTAssertEqual(watch.outside(), [])
         platform.refuses = false
         _ = try await join()
@@ -135,7 +135,7 @@ final class LabTests: XCTestCase {
 
     private func join() async throws -> TunnelPlan {
         let joined = await app.join(invite: " \(try mesh.invite())\n", name: "phone")
-        XCTAssertTrue(joined, "\(String(describing: app.state.failure))")
+        XCTAssertTrue(joined, "\(String(describing: app.state.failures))")
         XCTAssertNil(PendingJoin.load(secrets), "a used invite is forgotten")
         try await until("the tunnel is set up") { await !host.plans.isEmpty }
         let plan = await host.plans[0]

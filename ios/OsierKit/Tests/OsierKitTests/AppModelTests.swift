@@ -49,7 +49,7 @@ final class AppModelTests: XCTestCase {
         link.session.failure = .Name(why: Problem(code: "name-taken", text: "taken", fix: "choose another"))
         let joined = await app.join(invite: "osier://join/abc", name: "berlin")
         XCTAssertFalse(joined)
-        XCTAssertEqual(app.state.failure?.kind, .name)
+        XCTAssertEqual(app.state.failures[.join]?.kind, .name)
         let calls = await link.calls
         XCTAssertEqual(calls.last, "stop")
     }
@@ -60,7 +60,7 @@ final class AppModelTests: XCTestCase {
         let app = AppModel(link: link, secrets: locked, settings: settings)
         let joined = await app.join(invite: "osier://join/abc", name: "berlin")
         XCTAssertFalse(joined)
-        XCTAssertEqual(app.state.failure, .noKeychain)
+        XCTAssertEqual(app.state.failures[.join], .noKeychain)
         let calls = await link.calls
         XCTAssertEqual(calls, [])
     }
@@ -95,7 +95,8 @@ final class AppModelTests: XCTestCase {
         await app.switchOn(true)
         await link.becomeDeaf()
         await app.refresh(.home)
-        XCTAssertEqual(app.state.failure, .silent)
+        XCTAssertEqual(app.state.failures[.refresh], .silent)
+        XCTAssertNil(app.state.failures[.switchOn])
     }
 
     func testOnDemandIsKeptAndToldToTheSystem() async {
@@ -126,7 +127,7 @@ final class AppModelTests: XCTestCase {
         XCTAssertEqual(bundle, "all of it")
     }
 
-    func testStartIsWaitedFor() {
+    func testStartIsWaitedFor() async {
         func verdict(_ states: [TunnelState], _ seconds: Int = 0) -> StartWatch.Verdict {
             var watch = StartWatch(), last = StartWatch.Verdict.wait
             for state in states { last = watch.take(state, after: .seconds(seconds)) }

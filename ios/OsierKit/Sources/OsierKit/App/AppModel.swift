@@ -31,7 +31,7 @@ public final class AppModel {
             state.home = nil
             return
         }
-        await attempt {
+        await attempt(.refresh) {
             if case .home(let home) = try await self.ask(.home) { self.take(home) }
             switch screen {
             case .devices:
@@ -51,11 +51,11 @@ public final class AppModel {
         return stateLine(service: state.service, status: state.home?.status, ageMs: age.milliseconds)
     }
 
-    /// Whether the device has joined. What failed is in `state.failure`.
+    /// Whether the device has joined. What failed is in `state.failures`.
     public func join(invite: String, name: String) async -> Bool {
         state.busy = true
         defer { state.busy = false }
-        return await attempt {
+        return await attempt(.join) {
             let pending = PendingJoin(invite: Invite.tidy(invite), name: name.trimmed)
             guard pending.save(self.secrets) else { throw Failure.noKeychain }
             try await self.link.configure([])
@@ -72,7 +72,7 @@ public final class AppModel {
     }
 
     public func leave() async -> Bool {
-        await attempt {
+        await attempt(.leave) {
             // The keys are the extension's, so it must run.
             if await self.link.state() != .on { try await self.link.start(toJoin: false) }
             guard case .service(let service) = try await self.ask(.leave) else { throw Failure.unreadable }
@@ -86,7 +86,7 @@ public final class AppModel {
     /// The switch. Off is remembered by the system too: it does not start the tunnel again by itself.
     public func switchOn(_ on: Bool) async {
         state.busy = true
-        await attempt {
+        await attempt(.switchOn) {
             try await self.link.configure(self.state.onDemand.rules(switchedOn: on))
             if on {
                 try await self.link.start(toJoin: false)
@@ -103,12 +103,12 @@ public final class AppModel {
     public func choose(_ onDemand: OnDemand) async {
         state.onDemand = onDemand
         settings.onDemand = onDemand
-        await attempt { try await self.link.configure(onDemand.rules(switchedOn: self.state.service.on)) }
+        await attempt(.choose) { try await self.link.configure(onDemand.rules(switchedOn: self.state.service.on)) }
     }
 
     /// One ping more of a device that a screen shows.
     public func ping(_ device: Device) async {
-        await attempt {
+        await attempt(.ping) {
             guard case .ping(let reply) = try await self.ask(.ping(target: device.address, limitMs: 2000)) else {
                 throw Failure.unreadable
             }
@@ -119,7 +119,7 @@ public final class AppModel {
     public func check() async {
         state.busy = true
         defer { state.busy = false }
-        await attempt {
+        await attempt(.check) {
             guard case .checks(let checks) = try await self.ask(.checks) else { throw Failure.unreadable }
             self.state.checks = checks
         }
@@ -128,7 +128,7 @@ public final class AppModel {
     /// One text for whoever helps; `nil` when it could not be had.
     public func supportBundle() async -> String? {
         var bundle: String?
-        await attempt {
+        await attempt(.bundle) {
             guard case .supportBundle(let text) = try await self.ask(.supportBundle) else { throw Failure.unreadable }
             bundle = text
         }
@@ -159,15 +159,15 @@ public final class AppModel {
     }
 
     @discardableResult
-    private func attempt(_ action: () async throws -> Void) async -> Bool {
+    private func attempt(_ action: Action, _ work: () async throws -> Void) async -> Bool {
         do {
-            try await action()
-            state.failure = nil
+            try await work()
+            state.failures[action] = nil
             return true
         } catch let failure as Failure {
-            state.failure = failure
+            state.failures[action] = failure
         } catch {
-            state.failure = Failure(kind: .tunnel, code: "tunnel", text: error.localizedDescription, fix: "")
+            state.failures[action] = Failure(kind: .tunnel, code: "tunnel", text: error.localizedDescription, fix: "")
         }
         return false
     }

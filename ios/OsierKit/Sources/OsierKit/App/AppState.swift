@@ -1,5 +1,10 @@
 import OsierMobile
 
+/// What can fail, each on its own.
+public enum Action: Sendable {
+    case refresh, join, leave, switchOn, choose, ping, check, bundle
+}
+
 /// All that screens show.
 public struct AppState: Equatable, Sendable {
     public internal(set) var tunnel = TunnelState.off
@@ -15,8 +20,8 @@ public struct AppState: Equatable, Sendable {
     /// By address.
     public internal(set) var pings: [String: Pings] = [:]
     public internal(set) var onDemand = OnDemand()
-    /// What the user asked for last did not work.
-    public internal(set) var failure: Failure?
+    /// What did not work when it was last tried.
+    public internal(set) var failures: [Action: Failure] = [:]
     /// Something is under way that the user waits for.
     public internal(set) var busy = false
 

@@ -34,3 +34,15 @@ public struct Happening: Codable, Equatable, Sendable {
     public let time: Date
     public let what: What
 }
+
+extension Happening {
+    public func text(_ texts: Texts) -> String {
+        switch what {
+        case .up(let name): return texts["phone.ios.up", ["name": name]]
+        case .down(let name, let reason): return texts["phone.ios.down", ["name": name, "reason": reason]]
+        case .excluded(let reason): return texts["phone.ios.excluded", ["reason": reason]]
+        case .deviceLost(let reason): return texts["phone.ios.deviceLost", ["reason": reason]]
+        case .missed(let count): return texts["phone.ios.missed", ["count": "\(count)"]]
+        }
+    }
+}
