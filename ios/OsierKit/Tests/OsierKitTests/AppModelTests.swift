@@ -68,7 +68,9 @@ final class AppModelTests: XCTestCase {
     func testSwitchOffIsRememberedAndNothingStartsByItself() async {
         let (app, link) = app(.running)
         await app.switchOn(true)
+        await app.refresh(.devices)
         await app.switchOn(false)
+        XCTAssertEqual(app.state.devices, [])
         let calls = await link.calls
         XCTAssertEqual(calls, ["configure 3", "start", "configure 0", "stop"])
         XCTAssertEqual(link.session.calls.filter { $0.hasPrefix("switch") }, ["switch false"])

@@ -27,10 +27,7 @@ public final class AppModel {
     /// Asks what a screen shows. Called when it appears, and again every second or two as long as it does.
     public func refresh(_ screen: Screen) async {
         state.tunnel = await link.state()
-        guard state.tunnel == .on else {
-            state.home = nil
-            return
-        }
+        guard state.tunnel == .on else { return forget() }
         await attempt(.refresh) {
             if case .home(let home) = try await self.ask(.home) { self.take(home) }
             switch screen {
@@ -136,6 +133,15 @@ public final class AppModel {
     }
 
     public func forgetPings() { state.pings = [:] }
+
+    /// Of a tunnel that is off nothing is known.
+    private func forget() {
+        state.home = nil
+        state.devices = []
+        state.topology = nil
+        state.usage = nil
+        state.checks = nil
+    }
 
     private var running: Bool { state.home?.status != nil }
 
