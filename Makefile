@@ -8,7 +8,7 @@ DEMO_OUT ?= $(CARGO_TARGET_DIR)/demo
 
 # Tests that run the binary use the one that `cargo test` itself builds; without OSIER_BINARY each builds it anew.
 test: export OSIER_BINARY = $(CARGO_TARGET_DIR)/debug/osier
-.PHONY: help demo test targets bench soak lint fmt build desktop desktop-test mobile-test install-tools clean
+.PHONY: help demo test targets bench soak lint fmt build desktop desktop-test mobile-test mobile-swift-test install-tools clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ desktop-test: ## the tests of the desktop app, with a real window under Xvfb; in
 mobile-test: ## the phones' bindings: Kotlin on a JVM with a real TUN device in a real mesh; installs a JDK and Maven (ARGS=-Dtest=CLASS)
 	@android/install-tools
 	android/test $(ARGS)
+
+mobile-swift-test: ## the iOS side: Swift on Linux in a real mesh, all else type-checked; installs debootstrap (ARGS=MODULE.CLASS)
+	@ios/install-tools
+	ios/test $(ARGS)
 
 desktop: ## the .deb of the desktop app with the service, in the target folder; installs WebKitGTK
 	@desktop/install-tools

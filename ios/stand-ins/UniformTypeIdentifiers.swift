@@ -1,0 +1,5 @@
+@_exported import Foundation
+
+public struct UTType: Sendable {
+    public static let utf8PlainText = UTType()
+}
