@@ -23,10 +23,12 @@ demo: install-tools ## a real mesh of 8 nodes that heals before your eyes (no ro
 	$(CARGO) build --locked -p osier-cli -p osier-e2e
 	@$(CARGO_TARGET_DIR)/debug/osier-demo --out $(DEMO_OUT)
 
-test: install-tools ## every test: desktop app, unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld, BIRD and FRR
+test: install-tools ## every test: desktop app, phones, unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld, BIRD and FRR
 	@$(CARGO) build --locked -p osier-cli
 	@failed=; \
-	$(MAKE) --no-print-directory desktop-test || failed="$$failed desktop-test"; \
+	for part in desktop-test mobile-test mobile-swift-test; do \
+	  $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
+	done; \
 	$(CARGO) test --locked --workspace --exclude osier-desktop --exclude osier-desktop-mock --no-fail-fast || failed="$$failed cargo-test"; \
 	[[ -z $$failed ]] || { echo "FAILED:$$failed" >&2; exit 1; }
 
@@ -53,7 +55,7 @@ soak: install-tools ## long explorations: 10 million Babel events, simulations o
 	tests/soak
 
 bench: install-tools ## Osier beside its peers on this machine, as ratios; Babel at scale (BENCH=--quick: the peers alone, 5 minutes)
-	$(CARGO) build --locked --release -p osier-cli -p osier-e2e -p osier-sim -p osier-babel-bench -p osier-peer-bench -p osier-crowd
+	$(CARGO) build --locked --release -p osier-cli -p osier-e2e -p osier-sim -p osier-babel-bench -p osier-peer-bench -p osier-crowd -p osier-phone-bench
 	tests/bench $(BENCH)
 
 lint: ## formatting, clippy without warnings, architecture rules; cargo-deny where it is installed; installs WebKitGTK
