@@ -1,13 +1,15 @@
 package org.osier.android
 
+import android.app.PendingIntent
 import android.net.Network
 import android.net.VpnService
 import android.os.ParcelFileDescriptor
+import android.service.quicksettings.TileService
 import com.android.internal.net.VpnConfig
 import org.robolectric.annotation.Implementation
 import org.robolectric.annotation.Implements
 import org.robolectric.annotation.RealObject
-import org.robolectric.annotation.Resetter
+import org.robolectric.shadows.ShadowTileService
 import org.robolectric.shadows.ShadowVpnService
 import org.robolectric.util.ReflectionHelpers
 
@@ -30,16 +32,21 @@ class ShadowTunnel : ShadowVpnService() {
         val protected = mutableListOf<Int>()
         var underlying: List<Network>? = null
 
-        @JvmStatic
-        @Resetter
-        fun resetTunnel() {
+        fun forget() {
             protected.clear()
             underlying = null
         }
     }
 }
 
-/** What a device was asked for with; the device is a pipe's end. */
+/** Robolectric knows the older way alone. */
+@Implements(TileService::class)
+class ShadowSwitch : ShadowTileService() {
+    @Implementation
+    fun startActivityAndCollapse(activity: PendingIntent) = activity.send()
+}
+
+/** What a device was asked for with; the device is but a number. */
 @Implements(VpnService.Builder::class)
 class ShadowBuilder {
     @RealObject private lateinit var builder: VpnService.Builder
@@ -47,19 +54,24 @@ class ShadowBuilder {
     @Implementation
     fun establish(): ParcelFileDescriptor? {
         if (VpnService.prepare(org.robolectric.RuntimeEnvironment.getApplication()) != null) return null
-        established += ReflectionHelpers.getField<VpnConfig>(builder, "mConfig")
-        return ParcelFileDescriptor.createPipe()[0]
+        established += ReflectionHelpers.getField<VpnConfig>(builder, "mConfig").apply {
+            addresses = ReflectionHelpers.getField(builder, "mAddresses")
+            routes = ReflectionHelpers.getField(builder, "mRoutes")
+        }
+        return Handed(FIRST_FD + established.size)
     }
 
     /** All are installed. */
     @Implementation
     fun verifyApp(name: String) = check(name.isNotEmpty())
 
-    companion object {
-        val established = mutableListOf<VpnConfig>()
+    /** As Robolectric cannot detach a real one. */
+    private class Handed(private val number: Int) : ParcelFileDescriptor(createPipe()[0]) {
+        override fun detachFd(): Int = number
+    }
 
-        @JvmStatic
-        @Resetter
-        fun reset() = established.clear()
+    companion object {
+        private const val FIRST_FD = 1000
+        val established = mutableListOf<VpnConfig>()
     }
 }

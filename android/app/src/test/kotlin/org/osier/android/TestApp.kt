@@ -40,7 +40,7 @@ class TestApp : OsierApp() {
 }
 
 /** A session that does what the test says, and remembers what was asked of it. */
-class FakeSession(var service: ServiceView = notJoined) : SessionInterface {
+open class FakeSession(var service: ServiceView = notJoined) : SessionInterface {
     val calls = mutableListOf<String>()
     var status: Status? = null
     var devices: List<Device> = emptyList()

@@ -4,14 +4,16 @@ import android.content.pm.PackageManager
 import android.net.VpnService
 import android.system.OsConstants
 import android.util.Log
+import java.net.InetAddress
 import org.osier.android.node.AppFilter
 import org.osier.android.node.Preferences
 import org.osier.mobile.TunSettings
 
 /** Only the mesh's prefix goes into the device; all else, IPv4 and IPv6, goes past it. */
 internal fun VpnService.Builder.configure(settings: TunSettings, preferences: Preferences, own: String): VpnService.Builder {
-    addAddress(settings.address, settings.addressLength.toInt())
-    addRoute(settings.route, settings.routeLength.toInt())
+    // Literals: nothing is looked up.
+    addAddress(InetAddress.getByName(settings.address), settings.addressLength.toInt())
+    addRoute(InetAddress.getByName(settings.route), settings.routeLength.toInt())
     allowFamily(OsConstants.AF_INET)
     allowFamily(OsConstants.AF_INET6)
     setMtu(settings.mtu.toInt())

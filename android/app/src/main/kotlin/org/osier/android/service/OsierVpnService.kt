@@ -11,6 +11,7 @@ import kotlinx.coroutines.cancel
 import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.flow.distinctUntilChanged
 import kotlinx.coroutines.launch
+import org.osier.android.R
 import org.osier.android.node
 import org.osier.android.node.Command
 import org.osier.android.node.Preferences
@@ -75,10 +76,21 @@ class OsierVpnService : VpnService(), Tunnel {
 
     override fun protectSocket(fd: Int): Boolean = protect(fd)
 
-    override fun establish(settings: TunSettings, preferences: Preferences): Int? =
-        newBuilder().configure(settings, preferences, packageName).establish()?.detachFd()
+    override fun establish(settings: TunSettings, preferences: Preferences): Int? {
+        val builder = Builder().setSession(getString(R.string.app_name)).configure(settings, preferences, packageName)
+        return try {
+            builder.establish()?.detachFd()
+        } catch (error: SecurityException) {
+            refusedDevice(error)
+        } catch (error: IllegalStateException) {
+            refusedDevice(error)
+        }
+    }
 
-    private fun newBuilder() = Builder().setSession(getString(org.osier.android.R.string.app_name))
+    private fun refusedDevice(error: Exception): Int? {
+        Log.w("osier", "the system gives no device", error)
+        return null
+    }
 
     override fun release() {
         stopForeground(STOP_FOREGROUND_REMOVE)

@@ -12,8 +12,9 @@ class Choice<T>(private val ui: Ui, private val options: List<Pair<Int, T>>, pri
     private val labels = options.map { (label, value) ->
         ui.text(ui.context.getString(label), 14f).apply {
             minHeight = ui.dp(48)
+            minWidth = ui.dp(56)
             gravity = android.view.Gravity.CENTER
-            setPadding(ui.dp(14), 0, ui.dp(14), 0)
+            textAlignment = android.view.View.TEXT_ALIGNMENT_CENTER
             isFocusable = true
             setOnClickListener { choose(value) }
         }
@@ -40,5 +41,7 @@ class Choice<T>(private val ui: Ui, private val options: List<Pair<Int, T>>, pri
         label.setTextColor(ui.color(if (on) R.color.accent else R.color.faint))
         val inside = if (on) ui.box(R.color.accent_soft, R.color.accent, 10) else ui.box(R.color.card, R.color.edge, 10)
         label.background = ui.pressed(android.graphics.drawable.InsetDrawable(inside, 0, ui.dp(4), 0, ui.dp(4)))
+        // A background brings its own.
+        label.setPadding(ui.dp(14), 0, ui.dp(14), 0)
     }
 }

@@ -37,13 +37,13 @@ class DeviceRows(private val ui: Ui) : BaseAdapter() {
         private val inner = ui.row(dot, ui.column(name, path).wide(), rtt, gap = 12)
         val view: View = inner.apply {
             minimumHeight = ui.dp(64)
-            setPadding(ui.dp(14), ui.dp(8), ui.dp(14), ui.dp(8))
             background = android.graphics.drawable.InsetDrawable(ui.box(R.color.card, R.color.edge, 10), 0, ui.dp(3), 0, ui.dp(3))
+            setPadding(ui.dp(14), ui.dp(8), ui.dp(14), ui.dp(8))
             tag = this@Row
         }
 
         private fun one(text: TextView) = text.apply {
-            isSingleLine = true
+            maxLines = 1
             ellipsize = TextUtils.TruncateAt.END
         }
 

@@ -27,7 +27,7 @@ class Frame(private val ui: Ui, private val acts: Acts) {
     private val title = ui.text("", 20f, bold = true).apply { isAccessibilityHeading = true }
     private val dot = ui.dot()
     private val line = ui.hint().apply {
-        isSingleLine = true
+        maxLines = 1
         ellipsize = android.text.TextUtils.TruncateAt.END
     }
     private val stateRow = ui.row(dot, line.wide(), gap = 8)
@@ -63,7 +63,7 @@ class Frame(private val ui: Ui, private val acts: Acts) {
         val text = ui.text(context.getString(label), 12f, R.color.faint).apply {
             gravity = Gravity.CENTER
             textAlignment = View.TEXT_ALIGNMENT_CENTER
-            isSingleLine = true
+            maxLines = 1
             ellipsize = android.text.TextUtils.TruncateAt.END
         }
         val view = ui.column(image, text).apply {

@@ -36,6 +36,8 @@ class HealthBanner(private val ui: Ui) {
         val title = ui.text("${ui.context.getString(word)}: ${sentence(health.text)}")
         val fix = ui.hint(ui.context.fill(R.string.home_fix, "fix" to sentence(health.fix)))
         fix.show(health.fix.isNotEmpty())
-        return ui.row(ui.icon(icon, severityColor(health.severity)), ui.column(title, fix, gap = 2).wide(), gap = 12)
+        return ui.row(ui.icon(icon, severityColor(health.severity)), ui.column(title, fix, gap = 2).wide(), gap = 12).apply {
+            gravity = android.view.Gravity.TOP
+        }
     }
 }

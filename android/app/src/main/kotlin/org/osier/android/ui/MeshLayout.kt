@@ -29,13 +29,17 @@ class MeshLayout(topology: Topology, private val width: Float, height: Float) {
     val lines = mutableListOf<Line>()
     private val middleX = width / 2
     private val middleY = height / 2
-    private val reachX = (width / 2 - 88).coerceAtLeast(60f)
+    private var reachX = 0f
     private val reachY = (height / 2 - 34).coerceAtLeast(60f)
 
     init {
         topology.nodes.find { it.own }?.let { own ->
             dots += Dot(middleX, middleY, 0.0, Kind.OWN, own.name, 1)
-            place(branches(topology, own.name))
+            val branches = branches(topology, own.name)
+            // Room for labels at the sides; a crowd's are short.
+            val side = if (branches.sumOf { it.children.size + 1 } > CROWD) 48 else 88
+            reachX = (width / 2 - side).coerceAtLeast(60f)
+            place(branches)
             addLabels()
         }
     }
@@ -121,6 +125,7 @@ class MeshLayout(topology: Topology, private val width: Float, height: Float) {
     private companion object {
         /** More dots than these behind one neighbour become unreadable. */
         const val MOST_BEHIND = 8
+        const val CROWD = 24
         const val LETTER = 7f
         const val LINE = 15f
         const val LONGEST = 14

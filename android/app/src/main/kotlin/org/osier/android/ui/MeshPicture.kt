@@ -71,11 +71,16 @@ class MeshPicture(private val ui: Ui) : View(ui.context) {
     }
 
     private fun draw(canvas: Canvas, label: MeshLayout.Label, own: Boolean) {
-        paint.style = Paint.Style.FILL
         paint.textSize = 12f
         paint.isFakeBoldText = own
-        paint.color = ui.color(R.color.text)
         paint.textAlign = if (label.side > 0) Paint.Align.LEFT else if (label.side < 0) Paint.Align.RIGHT else Paint.Align.CENTER
+        // Lines that pass beneath it are kept off.
+        paint.style = Paint.Style.STROKE
+        paint.strokeWidth = 4f
+        paint.color = ui.color(R.color.card)
+        canvas.drawText(name(label.text), label.x, label.y, paint)
+        paint.style = Paint.Style.FILL
+        paint.color = ui.color(R.color.text)
         canvas.drawText(name(label.text), label.x, label.y, paint)
     }
 }

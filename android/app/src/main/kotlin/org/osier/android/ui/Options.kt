@@ -8,7 +8,7 @@ import org.osier.android.R
 
 /** A switch with what it does below; all of it can be tapped. */
 class Toggle(ui: Ui, title: Int, hint: Int, changed: (Boolean) -> Unit) {
-    private val switch = Switch(ui.context).apply {
+    private val switch = ui.switch().apply {
         isClickable = false
         isFocusable = false
         importantForAccessibility = View.IMPORTANT_FOR_ACCESSIBILITY_NO
@@ -41,6 +41,7 @@ class Radios<T>(ui: Ui, options: List<Pair<Int, T>>, changed: (T) -> Unit) {
             text = ui.context.getString(label)
             textSize = 15f
             setTextColor(ui.color(R.color.text))
+            buttonTintList = ui.states(android.R.attr.state_checked, R.color.accent, R.color.field)
             minHeight = ui.dp(48)
             setOnClickListener { changed(value) }
         }

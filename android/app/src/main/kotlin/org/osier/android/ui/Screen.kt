@@ -4,6 +4,7 @@ import android.view.View
 import android.view.ViewGroup.LayoutParams.MATCH_PARENT
 import android.view.ViewGroup.LayoutParams.WRAP_CONTENT
 import android.widget.FrameLayout
+import android.widget.LinearLayout
 import android.widget.ScrollView
 import org.osier.android.node.Command
 import org.osier.android.node.Topic
@@ -31,6 +32,14 @@ abstract class Screen(val ui: Ui, val acts: Acts) {
     protected fun send(command: Command) = acts.send(command)
 
     /** What is longer than the display scrolls; on wide ones it keeps a width that can be read. */
+    /** A list that scrolls by itself, under what stays. */
+    protected fun listing(vararg above: View, list: View): ReadableWidth {
+        val content = ui.column(*above, gap = 10)
+        content.addView(list, LinearLayout.LayoutParams(MATCH_PARENT, 0, 1f))
+        content.setPadding(ui.dp(16), ui.dp(8), ui.dp(16), 0)
+        return ReadableWidth(ui, content, MATCH_PARENT)
+    }
+
     protected fun scrolling(content: View): ScrollView = ScrollView(ui.context).apply {
         isFillViewport = true
         clipToPadding = false
@@ -61,9 +70,9 @@ interface Acts {
 enum class Place { HOME, DEVICES, TOPOLOGY, USAGE, DIAGNOSTICS, SETTINGS, JOIN, APPS }
 
 /** Holds its one child to the width that lines can be read at, in the middle. */
-class ReadableWidth(private val ui: Ui, content: View) : FrameLayout(ui.context) {
+class ReadableWidth(private val ui: Ui, content: View, height: Int = WRAP_CONTENT) : FrameLayout(ui.context) {
     init {
-        addView(content, LayoutParams(MATCH_PARENT, WRAP_CONTENT))
+        addView(content, LayoutParams(MATCH_PARENT, height))
     }
 
     override fun onMeasure(widthMeasureSpec: Int, heightMeasureSpec: Int) {

@@ -16,6 +16,7 @@ import android.widget.Button
 import android.widget.EditText
 import android.widget.ImageView
 import android.widget.LinearLayout
+import android.widget.Switch
 import android.widget.TextView
 import org.osier.android.R
 
@@ -100,7 +101,7 @@ class Ui(val context: Context) {
         setHintTextColor(color(R.color.faint))
         background = box(R.color.card, R.color.field, 8)
         setPadding(dp(12), dp(10), dp(12), dp(10))
-        minHeight = dp(48)
+        minimumHeight = dp(48)
         val plain = InputType.TYPE_CLASS_TEXT or InputType.TYPE_TEXT_FLAG_NO_SUGGESTIONS or InputType.TYPE_TEXT_VARIATION_VISIBLE_PASSWORD
         inputType = if (lines > 1) plain or InputType.TYPE_TEXT_FLAG_MULTI_LINE else plain
         typeface = Typeface.DEFAULT
@@ -128,6 +129,28 @@ class Ui(val context: Context) {
         importantForAccessibility = View.IMPORTANT_FOR_ACCESSIBILITY_YES
         isFocusable = true
         setOnClickListener { act() }
+    }
+
+    /** One colour in a state of a view's, and another one otherwise. */
+    fun states(state: Int, then: Int, otherwise: Int) =
+        ColorStateList(arrayOf(intArrayOf(state), intArrayOf()), intArrayOf(color(then), color(otherwise)))
+
+    fun switch(): Switch = Switch(context).apply {
+        trackDrawable = GradientDrawable().apply {
+            cornerRadius = dp(14).toFloat()
+            setSize(dp(48), dp(28))
+            setColor(states(android.R.attr.state_checked, R.color.accent, R.color.field))
+        }
+        thumbDrawable = android.graphics.drawable.InsetDrawable(
+            GradientDrawable().apply {
+                shape = GradientDrawable.OVAL
+                setSize(dp(22), dp(22))
+                setColor(color(R.color.card))
+            },
+            dp(3),
+        )
+        switchMinWidth = dp(52)
+        splitTrack = false
     }
 
     /** A round mark beside a text that says the same. */

@@ -16,7 +16,6 @@ import org.osier.android.node.Preferences
 import org.osier.android.node.UiState
 import org.osier.android.ui.Acts
 import org.osier.android.ui.Place
-import org.osier.android.ui.ReadableWidth
 import org.osier.android.ui.Screen
 import org.osier.android.ui.Ui
 import org.osier.android.ui.say
@@ -38,8 +37,7 @@ class AppsScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
         setOnItemClickListener { _, _, position, _ -> flip(rows.shown[position]) }
     }
     private var all: List<App> = emptyList()
-    private val content = ui.column(mode, search, none, list, gap = 10).apply { setPadding(ui.dp(16), ui.dp(8), ui.dp(16), 0) }
-    override val view = ReadableWidth(ui, content)
+    override val view = listing(mode, search, none, list = list)
 
     init {
         search.changed { filter() }

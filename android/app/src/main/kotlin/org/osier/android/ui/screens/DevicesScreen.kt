@@ -10,7 +10,6 @@ import org.osier.android.ui.Acts
 import org.osier.android.ui.Choice
 import org.osier.android.ui.DeviceRows
 import org.osier.android.ui.Place
-import org.osier.android.ui.ReadableWidth
 import org.osier.android.ui.Screen
 import org.osier.android.ui.Ui
 import org.osier.android.ui.counted
@@ -44,15 +43,13 @@ class DevicesScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
         isVerticalScrollBarEnabled = true
         setOnItemClickListener { _, _, position, _ -> open(rows.getItem(position)) }
     }
-    private val overview = ui.column(search, filter.view, count, empty, list, gap = 10)
     private val detail = DeviceDetail(ui, acts)
     private val detailView = scrolling(detail.view)
     private var all: List<Device>? = null
     private var opened: Device? = null
-    private val pane = ReadableWidth(ui, overview)
+    private val pane = listing(search, filter.view, count, empty, list = list)
 
     override val view = FrameLayout(context).apply {
-        overview.setPadding(ui.dp(16), ui.dp(8), ui.dp(16), 0)
         addView(pane)
         addView(detailView)
         detailView.show(false)

@@ -1,8 +1,8 @@
 package org.osier.android.ui.screens
 
-import android.view.Gravity
 import android.view.View
-import android.widget.Switch
+import android.view.ViewGroup.LayoutParams.MATCH_PARENT
+import android.widget.LinearLayout
 import android.widget.TextView
 import org.osier.android.R
 import org.osier.android.node.Command
@@ -35,12 +35,10 @@ class HomeScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     private val line = ui.text("", 22f, bold = true).apply { accessibilityLiveRegion = View.ACCESSIBILITY_LIVE_REGION_POLITE }
     private val detail = ui.hint()
     private val complaint = ui.complaint()
-    private val switch = Switch(context).apply {
+    private val switch = ui.switch().apply {
         contentDescription = context.getString(R.string.home_switch_label)
         minHeight = ui.dp(48)
         minWidth = ui.dp(48)
-        scaleX = 1.25f
-        scaleY = 1.25f
         // The state comes from the core alone: a tap asks for it.
         setOnClickListener {
             val wanted = isChecked
@@ -81,7 +79,9 @@ class HomeScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
 
     private fun figure(label: Int): TextView {
         val value = ui.text("", 20f, bold = true)
-        ui.card(value, ui.hint(context.getString(label)), gap = 2).wide().apply { gravity = Gravity.TOP }
+        ui.card(value, ui.hint(context.getString(label)), gap = 2).apply {
+            layoutParams = LinearLayout.LayoutParams(0, MATCH_PARENT, 1f)
+        }
         return value
     }
 

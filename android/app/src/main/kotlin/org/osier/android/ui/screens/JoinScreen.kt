@@ -27,7 +27,7 @@ class JoinScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     private val inviteError = ui.complaint()
     private val deviceName = ui.field(null).apply { setText(Invites.proposedName(Build.MODEL)) }
     private val nameError = ui.complaint()
-    private val news = ui.text("", 14f, R.color.good)
+    private val news = ui.text("", 14f, R.color.good).apply { show(false) }
     private val refusal = ui.complaint()
     private val member = ui.card(ui.text())
     private val submit = ui.button(context.getString(R.string.join_submit), primary = true) { use() }

@@ -10,7 +10,6 @@ import org.osier.android.node.UiState
 import org.osier.android.ui.Acts
 import org.osier.android.ui.MeshPicture
 import org.osier.android.ui.Place
-import org.osier.android.ui.ReadableWidth
 import org.osier.android.ui.Screen
 import org.osier.android.ui.Ui
 import org.osier.android.ui.name
@@ -26,10 +25,11 @@ class TopologyScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     override val topic = Topic.TOPOLOGY
     private val empty = ui.hint()
     private val picture = MeshPicture(ui)
-    private val legend = ui.row(
+    private val legend = ui.column(
         key(R.color.accent, R.string.topology_legend_tunnel),
         key(R.color.idle, R.string.topology_legend_behind),
-        gap = 16,
+        unreachable(),
+        gap = 4,
     ).apply { importantForAccessibility = View.IMPORTANT_FOR_ACCESSIBILITY_NO_HIDE_DESCENDANTS }
     private val header = ui.column(ui.card(picture, legend), ui.heading(R.string.topology_table), gap = 12).apply {
         setPadding(0, 0, 0, ui.dp(8))
@@ -42,8 +42,7 @@ class TopologyScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
         clipToPadding = false
         setPadding(0, 0, 0, ui.dp(16))
     }
-    private val content = ui.column(empty, list).apply { setPadding(ui.dp(16), ui.dp(8), ui.dp(16), 0) }
-    override val view = ReadableWidth(ui, content)
+    override val view = listing(empty, list = list)
 
     private fun key(color: Int, text: Int): View {
         val line = View(context).apply {
@@ -51,6 +50,17 @@ class TopologyScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
             layoutParams = android.widget.LinearLayout.LayoutParams(ui.dp(18), ui.dp(2))
         }
         return ui.row(line, ui.hint(context.getString(text)), gap = 8)
+    }
+
+    private fun unreachable(): View {
+        val ring = View(context).apply {
+            background = android.graphics.drawable.GradientDrawable().apply {
+                shape = android.graphics.drawable.GradientDrawable.OVAL
+                setStroke(ui.dp(2), ui.color(R.color.idle))
+            }
+            layoutParams = android.widget.LinearLayout.LayoutParams(ui.dp(12), ui.dp(12))
+        }
+        return ui.row(ring, ui.hint(context.getString(R.string.topology_legend_unreachable)), gap = 8)
     }
 
     override fun render(state: UiState) {
