@@ -69,7 +69,12 @@ private class SystemHost(private val context: Context) : Host {
     override fun mayTunnel(): Boolean = VpnService.prepare(context) == null
 
     override fun startService() {
-        context.startForegroundService(Intent(context, OsierVpnService::class.java).setAction(OsierVpnService.FROM_APP))
+        try {
+            context.startForegroundService(Intent(context, OsierVpnService::class.java).setAction(OsierVpnService.FROM_APP))
+        } catch (error: IllegalStateException) {
+            // Nobody uses the app, and the system starts nothing from the background then. A tap will.
+            Log.w("osier", "the service cannot be started now", error)
+        }
     }
 
     override fun now(): Long = SystemClock.elapsedRealtime()

@@ -48,9 +48,10 @@ class ServiceTest {
         until("the device is set up") { phone.session.devicesGiven.isNotEmpty() }
 
         assertTrue("switch true" in phone.session.calls)
+        assertFalse(phone.stopped)
         val device = ShadowBuilder.established.single()
         assertEquals(listOf(InetAddress.getByName("fd6f:7369:6572:1::1") to 128), device.addresses.map { it.address to it.prefixLength })
-        assertEquals(listOf("fd6f:7369:6572::/48"), device.routes.map { it.destination.toString() })
+        assertEquals(listOf(InetAddress.getByName("fd6f:7369:6572::") to 48), device.routes.map { it.destination.address to it.destination.prefixLength })
         assertEquals(1420, device.mtu)
         assertTrue("all else passes the VPN by", device.allowIPv4 && device.allowIPv6)
         assertFalse("it counts as the network beneath does", device.isMetered)
@@ -108,6 +109,30 @@ class ServiceTest {
         assertEquals("it does not take the VPN back by itself", 1, ShadowBuilder.established.size)
         assertEquals(Issue.REPLACED, phone.node.state.value.issue)
         assertFalse(phone.askedToStart)
+    }
+
+    @Test
+    fun `another VPN takes over while it is switched on`() {
+        val phone = Phone(FakeSession(FakeSession.off))
+        val gate = kotlinx.coroutines.CompletableDeferred<Unit>()
+        phone.session.beforeSwitch = { gate.await() }
+        val service = phone.alwaysOn()
+        until("it is being switched") { phone.node.state.value.switching }
+        service.onRevoke()
+        settle()
+        gate.complete(Unit)
+        until("it is off in the end") { phone.session.calls.last { it.startsWith("switch") } == "switch false" }
+        until("it stops") { phone.stopped }
+    }
+
+    @Test
+    fun `always-on before a join stops again, and says why`() {
+        val session = FakeSession()
+        session.beforeSwitch = { throw SessionException.NotJoined(FakeSession.problem("not-joined")) }
+        val phone = Phone(session)
+        phone.alwaysOn()
+        until("it stops") { phone.stopped }
+        assertEquals("not-joined", phone.node.state.value.complaint?.code)
     }
 
     @Test

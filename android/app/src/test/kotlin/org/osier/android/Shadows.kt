@@ -67,7 +67,10 @@ class ShadowBuilder {
 
     /** As Robolectric cannot detach a real one. */
     private class Handed(private val number: Int) : ParcelFileDescriptor(createPipe()[0]) {
-        override fun detachFd(): Int = number
+        override fun detachFd(): Int {
+            close()
+            return number
+        }
     }
 
     companion object {

@@ -76,7 +76,10 @@ open class FakeSession(var service: ServiceView = notJoined) : SessionInterface 
 
     override suspend fun nextEvent(): Event? = events.receiveCatching().getOrNull()
 
-    override suspend fun service(): ServiceView = service
+    /** How often somebody wanted to know something. */
+    var asked = 0
+
+    override suspend fun service(): ServiceView = service.also { asked++ }
 
     override suspend fun status(): Status = status ?: throw SessionException.NotRunning(problem("off"))
 
@@ -90,7 +93,7 @@ open class FakeSession(var service: ServiceView = notJoined) : SessionInterface 
 
     override suspend fun supportBundle(): String = "a bundle"
 
-    override suspend fun ping(target: String, limitMs: UInt): PingReply? = ping
+    override suspend fun ping(target: String, limitMs: UInt): PingReply? = ping.also { calls += "ping $target" }
 
     override suspend fun join(invite: String, name: String?): Membership {
         calls += "join $invite $name"
@@ -105,7 +108,10 @@ open class FakeSession(var service: ServiceView = notJoined) : SessionInterface 
         return service
     }
 
+    var beforeSwitch: suspend () -> Unit = {}
+
     override suspend fun switchOn(on: Boolean): ServiceView {
+        beforeSwitch()
         calls += "switch $on"
         becomes(service.copy(state = if (on) ServiceState.RUNNING else ServiceState.OFF, on = on))
         return service

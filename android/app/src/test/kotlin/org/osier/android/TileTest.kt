@@ -40,7 +40,7 @@ class TileTest {
         until("it is shown") { tile.qsTile.subtitle == "Off" }
         tile.onClick()
         assertTrue("nothing is switched unseen", phone.session.calls.none { it.startsWith("switch") })
-        assertEquals(MainActivity.SWITCH_ON, shadowOf(phone.app).nextStartedActivity?.action)
+        assertEquals(MainActivity.SWITCH_ON, shadowOf(phone.app).nextStartedActivity?.component?.className)
     }
 
     @Test

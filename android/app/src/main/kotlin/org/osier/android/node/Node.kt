@@ -51,6 +51,9 @@ class Node(
 
     /** What waits for the VPN permission. */
     private var pending: Command? = null
+
+    /** Where the switch is to go in the end. */
+    private var wanted = false
     private var network: NetworkInfo? = null
     private var awake = true
 
@@ -62,7 +65,7 @@ class Node(
     }
 
     fun send(command: Command) {
-        if (inbox.trySend(command).isFailure) Log.w(TAG, "too much at once: $command is left out")
+        if (inbox.trySend(command).isFailure) Log.w(TAG, "too much at once: ${command.javaClass.simpleName} is left out")
     }
 
     /** The VPN service is there. Not a command: the system may stop it again before the loop comes to it. */
@@ -98,31 +101,40 @@ class Node(
         }
     }
 
-    private fun failedToOpen(problem: Problem) = published.update {
-        it.copy(service = ServiceView(ServiceState.FAILED, false, null, problem))
-    }
+    private fun failedToOpen(problem: Problem) = watching.service(ServiceView(ServiceState.FAILED, false, null, problem))
 
     /** With other properties: a session has those that it was opened with. */
     private suspend fun reopen() {
-        orElse(::complain) { session?.stop() }
+        val old = session
+        session = null
+        watching.session = null
+        pinging.stop()
+        orElse(::complain) { old?.stop() }
         events?.join()
         device.forget()
+        // What is behind it is the library's, and only one may be open.
+        (old as? AutoCloseable)?.close()
         open()
     }
 
     private suspend fun happened(event: Event) {
         when (event) {
-            is Event.ServiceChanged -> known(event.service)
+            is Event.ServiceChanged -> {
+                // Until the session is told to do something, the service that has just been started has nothing to do.
+                val done = state.value.service?.wantsService() == true
+                known(event.service, mayRelease = done)
+            }
             is Event.HealthChanged -> published.update { it.copy(health = event.health) }
             is Event.DeviceLost -> device.lost(session)
             is Event.NeighbourUp, is Event.NeighbourDown, is Event.Excluded, is Event.Missed -> watching.soon()
         }
     }
 
-    private suspend fun known(service: ServiceView) {
+    private suspend fun known(service: ServiceView, mayRelease: Boolean = true) {
         watching.service(service)
         device.settle(session)
-        if (service.wantsService()) host.startWhenAllowed() else device.tunnel?.release()
+        val busy = state.value.switching || state.value.joining.running
+        if (service.wantsService()) host.startWhenAllowed() else if (mayRelease && !busy) device.tunnel?.release()
     }
 
     private fun ServiceView.wantsService() = on && member != null || state == ServiceState.JOINING || state == ServiceState.STOPPING
@@ -174,13 +186,17 @@ class Node(
     /** Takes a while, in which other commands pass. */
     private fun switch(on: Boolean) {
         val session = session ?: return
+        wanted = on
         if (state.value.switching) return
         published.update { it.copy(switching = true, complaint = null, issue = null) }
         if (on) host.startWhenAllowed()
         scope.launch {
             if (on) device.waitForTunnel()
-            orElse(::complain) { session.switchOn(on) }?.let { known(it) }
+            val service = orElse(::complain) { session.switchOn(on) } ?: orElse({}) { session.service() }
             published.update { it.copy(switching = false) }
+            if (service != null) known(service)
+            // Something else was wanted in between, such as an end because another VPN has taken over.
+            if (wanted != on) switch(!on)
         }
     }
 
@@ -198,7 +214,7 @@ class Node(
             val refused = { problem: Problem -> joining { copy(refusal = problem) } }
             val member = orElse(refused) { session.join(command.invite, command.name) }
             joining { copy(running = false) }
-            if (member == null && !state.value.joined) device.tunnel?.release()
+            if (member == null) resume()
             watching.soon()
         }
     }

@@ -20,7 +20,14 @@ internal class Watching(
     private val published: MutableStateFlow<UiState>,
     private val scope: CoroutineScope,
 ) {
+    /** Nothing is asked of one that is not there any more. */
     var session: SessionInterface? = null
+        set(new) {
+            field = new
+            polls?.cancel()
+            asked?.cancel()
+            if (new != null) poll()
+        }
     private var topic: Topic? = null
     private var interactive = true
     private var polls: Job? = null

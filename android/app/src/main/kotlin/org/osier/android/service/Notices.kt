@@ -51,7 +51,7 @@ internal class Notices(private val context: Context) {
 
     /** At boot, without the permission: nothing runs, and nobody sees a screen. */
     fun needsPermission() {
-        val ask = Intent(context, MainActivity::class.java).setAction(MainActivity.SWITCH_ON)
+        val ask = MainActivity.switchingOn(context)
         val open = PendingIntent.getActivity(context, 2, ask, PendingIntent.FLAG_IMMUTABLE)
         val notice = Notification.Builder(context, CHANNEL)
             .setSmallIcon(R.drawable.ic_mark)

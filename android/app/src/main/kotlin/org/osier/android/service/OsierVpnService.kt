@@ -37,8 +37,7 @@ class OsierVpnService : VpnService(), Tunnel {
             SERVICE_INTERFACE -> node.send(Command.Switch(true))
             SWITCH_ON -> node.send(Command.Switch(true))
             SWITCH_OFF -> node.send(Command.Switch(false))
-            FROM_APP -> Unit
-            // After the boot, or the system had ended the process (then without an intent).
+            // From the app, which says itself what for; at boot; or after the system had ended the process (without an intent).
             else -> node.send(Command.Resume)
         }
         return START_STICKY

@@ -37,10 +37,10 @@ class SwitchTile : TileService() {
     override fun onClick() {
         val state = node.state.value
         when {
-            !state.joined -> open(null)
+            !state.joined -> open(Intent(this, MainActivity::class.java))
             state.line?.on == true -> node.send(Command.Switch(false))
             // The system's question needs a screen.
-            android.net.VpnService.prepare(this) != null -> open(MainActivity.SWITCH_ON)
+            android.net.VpnService.prepare(this) != null -> open(MainActivity.switchingOn(this))
             else -> node.send(Command.Switch(true))
         }
     }
@@ -55,8 +55,8 @@ class SwitchTile : TileService() {
     }
 
     @SuppressLint("StartActivityAndCollapseDeprecated")
-    private fun open(action: String?) {
-        val intent = Intent(this, MainActivity::class.java).setAction(action).addFlags(Intent.FLAG_ACTIVITY_NEW_TASK)
+    private fun open(intent: Intent) {
+        intent.addFlags(Intent.FLAG_ACTIVITY_NEW_TASK)
         if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.UPSIDE_DOWN_CAKE) {
             startActivityAndCollapse(PendingIntent.getActivity(this, 3, intent, PendingIntent.FLAG_IMMUTABLE))
         } else {

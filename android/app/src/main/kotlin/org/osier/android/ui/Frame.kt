@@ -36,7 +36,6 @@ class Frame(private val ui: Ui, private val acts: Acts) {
     private val settings = ui.iconButton(R.drawable.ic_settings, context.getString(R.string.nav_settings)) { acts.go(Place.SETTINGS) }
     private val bar = ui.row(back, ui.column(title, stateRow).wide(), diagnostics, settings).apply {
         minimumHeight = ui.dp(64)
-        setPadding(ui.dp(16), ui.dp(6), ui.dp(4), ui.dp(6))
     }
     private val content = FrameLayout(context)
     private val ways = listOf(
@@ -99,7 +98,7 @@ class Frame(private val ui: Ui, private val acts: Acts) {
         title.setText(titles.getValue(next))
         val top = ways.any { it.place == next }
         back.show(!top)
-        bar.setPadding(ui.dp(if (top) 16 else 4), ui.dp(6), ui.dp(4), ui.dp(6))
+        bar.setPaddingRelative(ui.dp(if (top) 16 else 4), ui.dp(6), ui.dp(4), ui.dp(6))
         diagnostics.show(next != Place.DIAGNOSTICS && next != Place.APPS)
         settings.show(next != Place.SETTINGS && next != Place.APPS)
         ways.forEach { way ->

@@ -6,6 +6,8 @@ import android.content.ActivityNotFoundException
 import android.content.ClipData
 import android.content.ClipDescription
 import android.content.ClipboardManager
+import android.content.ComponentName
+import android.content.Context
 import android.content.Intent
 import android.net.VpnService
 import android.os.Build
@@ -49,7 +51,7 @@ class MainActivity : Activity(), Acts {
         if (intent.action == Intent.ACTION_VIEW) {
             send(Command.Offer(intent.dataString.orEmpty()))
             go(Place.JOIN)
-        } else if (intent.action == SWITCH_ON) send(Command.Switch(true))
+        } else if (intent.component?.className == SWITCH_ON) send(Command.Switch(true))
     }
 
     override fun onStart() {
@@ -174,7 +176,11 @@ class MainActivity : Activity(), Acts {
     }
 
     companion object {
-        const val SWITCH_ON = "org.osier.android.ui.SWITCH_ON"
+        /** Another name for this activity, which only this app may call it by. */
+        const val SWITCH_ON = "org.osier.android.ui.SwitchOn"
+
+        fun switchingOn(context: Context): Intent = Intent().setComponent(ComponentName(context, SWITCH_ON))
+
         private const val PLACE = "place"
         private const val MAY_TUNNEL = 1
         private const val MAY_NOTIFY = 2

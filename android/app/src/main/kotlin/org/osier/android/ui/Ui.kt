@@ -5,6 +5,7 @@ import android.content.res.ColorStateList
 import android.graphics.Typeface
 import android.graphics.drawable.Drawable
 import android.graphics.drawable.GradientDrawable
+import android.graphics.drawable.LayerDrawable
 import android.graphics.drawable.RippleDrawable
 import android.text.InputType
 import android.util.TypedValue
@@ -12,6 +13,7 @@ import android.view.Gravity
 import android.view.View
 import android.view.ViewGroup.LayoutParams.MATCH_PARENT
 import android.view.ViewGroup.LayoutParams.WRAP_CONTENT
+import android.view.inputmethod.EditorInfo
 import android.widget.Button
 import android.widget.EditText
 import android.widget.ImageView
@@ -111,6 +113,8 @@ class Ui(val context: Context) {
             maxLines = lines + 2
             gravity = Gravity.TOP or Gravity.START
         }
+        // What is typed here is nothing to learn from.
+        imeOptions = EditorInfo.IME_FLAG_NO_PERSONALIZED_LEARNING
         importantForAutofill = View.IMPORTANT_FOR_AUTOFILL_NO
     }
 
@@ -141,14 +145,13 @@ class Ui(val context: Context) {
             setSize(dp(48), dp(28))
             setColor(states(android.R.attr.state_checked, R.color.accent, R.color.field))
         }
-        thumbDrawable = android.graphics.drawable.InsetDrawable(
-            GradientDrawable().apply {
-                shape = GradientDrawable.OVAL
-                setSize(dp(22), dp(22))
-                setColor(color(R.color.card))
-            },
-            dp(3),
-        )
+        val knob = GradientDrawable().apply {
+            shape = GradientDrawable.OVAL
+            setSize(dp(22), dp(22))
+            setColor(color(R.color.card))
+        }
+        // An InsetDrawable would shrink the track as well.
+        thumbDrawable = LayerDrawable(arrayOf(knob)).apply { setLayerInset(0, dp(3), dp(3), dp(3), dp(3)) }
         switchMinWidth = dp(52)
         splitTrack = false
     }

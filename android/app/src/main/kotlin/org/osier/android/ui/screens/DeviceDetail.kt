@@ -17,10 +17,11 @@ import org.osier.android.ui.pathText
 import org.osier.android.ui.rttText
 import org.osier.android.ui.say
 import org.osier.android.ui.show
+import org.osier.android.ui.wide
 import org.osier.mobile.Device
 
 /** One device: how it is reached, and a live ping. */
-class DeviceDetail(private val ui: Ui, private val acts: Acts) {
+class DeviceDetail(private val ui: Ui, private val acts: Acts, private val close: () -> Unit) {
     private val context = ui.context
     private val title = ui.text("", 20f, bold = true).apply { isAccessibilityHeading = true }
     private val path = ui.text("", 15f)
@@ -37,7 +38,11 @@ class DeviceDetail(private val ui: Ui, private val acts: Acts) {
     private var pinging = false
 
     val view = ui.column(
-        ui.card(title, path, gap = 4),
+        ui.card(
+            ui.row(ui.iconButton(R.drawable.ic_back, context.getString(R.string.app_back), R.color.text) { close() }, title.wide(), gap = 4),
+            path,
+            gap = 4,
+        ),
         ui.card(ui.heading(R.string.device_facts), facts.view, gap = 4),
         ui.card(ui.heading(R.string.device_ping), chart, result, failed, toggle),
         gap = 12,

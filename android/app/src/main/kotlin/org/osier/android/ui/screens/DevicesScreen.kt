@@ -43,10 +43,11 @@ class DevicesScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
         isVerticalScrollBarEnabled = true
         setOnItemClickListener { _, _, position, _ -> open(rows.getItem(position)) }
     }
-    private val detail = DeviceDetail(ui, acts)
+    private val detail = DeviceDetail(ui, acts) { back() }
     private val detailView = scrolling(detail.view)
     private var all: List<Device>? = null
     private var opened: Device? = null
+    private var shown: UiState? = null
     private val pane = listing(search, filter.view, count, empty, list = list)
 
     override val view = FrameLayout(context).apply {
@@ -64,6 +65,7 @@ class DevicesScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
         pane.show(false)
         detailView.show(true)
         detailView.scrollTo(0, 0)
+        shown?.let { detail.render(device, it) }
     }
 
     override fun back(): Boolean {
@@ -80,6 +82,7 @@ class DevicesScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     }
 
     override fun render(state: UiState) {
+        shown = state
         if (all != state.devices) {
             all = state.devices
             showList()

@@ -28,6 +28,7 @@ import org.osier.android.ui.show
 import org.osier.android.ui.stateDetail
 import org.osier.android.ui.stateLine
 import org.osier.android.ui.wide
+import org.osier.mobile.StateKind
 
 /** The switch, the state, who we are, and what needs attention. */
 class HomeScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
@@ -94,7 +95,7 @@ class HomeScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
         switch.show(state.joined && on != null)
         switch.isChecked = on == true
         switch.isEnabled = !state.switching
-        join.show(state.service != null && (!state.joined || state.needsInvite))
+        join.show(state.line?.kind == StateKind.NOT_JOINED || state.needsInvite)
         issue.show(state.issue != null)
         issueText.text = context.getString(if (state.issue == Issue.REPLACED) R.string.phone_android_replaced else R.string.phone_android_no_permission)
         issueFix.text = context.getString(if (state.issue == Issue.REPLACED) R.string.phone_android_replaced_fix else R.string.phone_android_allow)
