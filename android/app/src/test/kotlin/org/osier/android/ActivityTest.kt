@@ -80,7 +80,7 @@ class ActivityTest {
         controller.pause().stop()
         settle()
         phone.session.asked = 0
-        org.robolectric.shadows.ShadowLooper.idleMainLooper(20, java.util.concurrent.TimeUnit.SECONDS)
+        idle(seconds = 20)
         assertEquals(0, phone.session.asked)
     }
 

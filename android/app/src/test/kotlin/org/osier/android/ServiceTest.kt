@@ -140,8 +140,14 @@ class ServiceTest {
         val phone = Phone(FakeSession(FakeSession.running))
         phone.alwaysOn()
         until("the device is set up") { phone.session.devicesGiven.size == 1 }
+        idle(seconds = 6)
         phone.session.tell(Event.DeviceLost("read failed"))
-        until("another is set up") { phone.session.devicesGiven.size == 2 }
+        settle()
+        assertEquals("at once", 2, phone.session.devicesGiven.size)
+        phone.session.tell(Event.DeviceLost("read failed"))
+        settle()
+        assertEquals("not again and again", 2, phone.session.devicesGiven.size)
+        until("another is set up") { phone.session.devicesGiven.size == 3 }
         assertNull(phone.node.state.value.issue)
     }
 

@@ -1,6 +1,7 @@
 package org.osier.android
 
 import android.os.Looper
+import java.time.Duration
 import kotlinx.coroutines.channels.Channel
 import org.osier.android.node.Core
 import org.osier.mobile.Check
@@ -162,9 +163,11 @@ fun until(what: String, holds: () -> Boolean) {
     looper.idle()
     repeat(500) {
         if (holds()) return
-        looper.idleFor(java.time.Duration.ofMillis(20))
+        looper.idleFor(Duration.ofMillis(20))
     }
     check(holds()) { "this never came: $what" }
 }
 
-fun settle() = shadowOf(Looper.getMainLooper()).idleFor(java.time.Duration.ofMillis(1500))
+fun settle() = shadowOf(Looper.getMainLooper()).idleFor(Duration.ofMillis(1500))
+
+fun idle(seconds: Long) = shadowOf(Looper.getMainLooper()).idleFor(Duration.ofSeconds(seconds))

@@ -1,8 +1,11 @@
 package org.osier.android.node
 
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.update
+import kotlinx.coroutines.launch
 import kotlinx.coroutines.withTimeoutOrNull
 import org.osier.mobile.ServiceState
 import org.osier.mobile.SessionException
@@ -10,7 +13,12 @@ import org.osier.mobile.SessionInterface
 import org.osier.mobile.TunSettings
 
 /** Keeps the session's TUN device as it has to be: there while the node runs, with the settings of now. */
-internal class DeviceKeeper(private val published: MutableStateFlow<UiState>) {
+internal class DeviceKeeper(
+    private val published: MutableStateFlow<UiState>,
+    private val host: Host,
+    private val scope: CoroutineScope,
+    private val current: () -> SessionInterface?,
+) {
     private val attached = MutableStateFlow<Tunnel?>(null)
 
     /** Read from any thread by what protects sockets. */
@@ -23,13 +31,16 @@ internal class DeviceKeeper(private val published: MutableStateFlow<UiState>) {
     /** What the device in use was set up with. */
     private var inUse: TunSettings? = null
 
+    /** When it was. */
+    private var since = 0L
+
     /** Sockets cannot be protected before the service is there; without it, the session says what is wrong. */
     suspend fun waitForTunnel() {
         withTimeoutOrNull(SERVICE_STARTS_MS) { attached.first { it != null } }
     }
 
-    suspend fun settle(session: SessionInterface?) {
-        session ?: return
+    suspend fun settle() {
+        val session = current() ?: return
         when (published.value.service?.state) {
             ServiceState.RUNNING, ServiceState.STARTING -> setUp(session)
             // Planned stops need it until their end.
@@ -53,23 +64,31 @@ internal class DeviceKeeper(private val published: MutableStateFlow<UiState>) {
         try {
             session.setTun(fd, settings.mtu)
             inUse = settings
+            since = host.now()
         } catch (error: SessionException.Device) {
             published.update { it.copy(complaint = error.why) }
         }
     }
 
     /** The user has changed what it is set up with: another takes the place of this one, and no packet is lost. */
-    suspend fun renew(session: SessionInterface?) {
+    suspend fun renew() {
         if (inUse == null) return
         inUse = null
-        settle(session)
+        settle()
     }
 
-    /** The system has closed it. Without the permission the next one is refused, and the user is told. */
-    suspend fun lost(session: SessionInterface?) {
+    /**
+     * The system has closed it. Without the permission the next one is refused, and the user is told. One that was lost
+     * at once is not followed by the next at once.
+     */
+    suspend fun lost() {
         if (inUse == null) return
         inUse = null
-        settle(session)
+        if (host.now() - since >= YOUNG_MS) return settle()
+        scope.launch {
+            delay(YOUNG_MS)
+            settle()
+        }
     }
 
     /** It is closed already, or will be by whoever closes it. */
@@ -77,16 +96,17 @@ internal class DeviceKeeper(private val published: MutableStateFlow<UiState>) {
         inUse = null
     }
 
-    fun gone(tunnel: Tunnel, session: SessionInterface?) {
+    fun gone(tunnel: Tunnel) {
         // The next one may be there already.
         if (this.tunnel !== tunnel) return
         this.tunnel = null
         if (inUse == null) return
         inUse = null
-        session?.clearTun()
+        current()?.clearTun()
     }
 
     private companion object {
+        const val YOUNG_MS = 5_000L
         const val SERVICE_STARTS_MS = 5_000L
     }
 }

@@ -45,7 +45,7 @@ class Node(
     private val inbox = Channel<Command>(WAITING)
     private val watching = Watching(core, host, published, scope)
     private val pinging = Pinging(published, scope)
-    private val device = DeviceKeeper(published)
+    private val device = DeviceKeeper(published, host, scope) { session }
     private var session: SessionInterface? = null
     private var events: Job? = null
 
@@ -74,7 +74,7 @@ class Node(
         scope.launch {
             // A node that was started before it could protect its sockets has failed.
             if (state.value.service?.state == ServiceState.FAILED) orElse(::complain) { session?.wake() }
-            device.settle(session)
+            device.settle()
         }
     }
 
@@ -125,14 +125,14 @@ class Node(
                 known(event.service, mayRelease = done)
             }
             is Event.HealthChanged -> published.update { it.copy(health = event.health) }
-            is Event.DeviceLost -> device.lost(session)
+            is Event.DeviceLost -> device.lost()
             is Event.NeighbourUp, is Event.NeighbourDown, is Event.Excluded, is Event.Missed -> watching.soon()
         }
     }
 
     private suspend fun known(service: ServiceView, mayRelease: Boolean = true) {
         watching.service(service)
-        device.settle(session)
+        device.settle()
         val busy = state.value.switching || state.value.joining.running
         if (service.wantsService()) host.startWhenAllowed() else if (mayRelease && !busy) device.tunnel?.release()
     }
@@ -161,7 +161,7 @@ class Node(
             is Command.NetworkChanged -> tell(NetworkInfo(command.addresses))
             is Command.Power -> power(command)
             is Command.Revoked -> revoked()
-            is Command.Gone -> device.gone(command.tunnel, session)
+            is Command.Gone -> device.gone(command.tunnel)
         }
     }
 
@@ -192,7 +192,7 @@ class Node(
         if (on) host.startWhenAllowed()
         scope.launch {
             if (on) device.waitForTunnel()
-            val service = orElse(::complain) { session.switchOn(on) } ?: orElse({}) { session.service() }
+            val service = orElse(::complain) { session.switchOn(on) } ?: orElse({}) { this@Node.session?.service() }
             published.update { it.copy(switching = false) }
             if (service != null) known(service)
             // Something else was wanted in between, such as an end because another VPN has taken over.
@@ -235,7 +235,7 @@ class Node(
         val old = state.value.preferences
         store.save(new)
         published.update { it.copy(preferences = new) }
-        if (new.carry != old.carry) reopen() else if (!new.sameDevice(old)) device.renew(session)
+        if (new.carry != old.carry) reopen() else if (!new.sameDevice(old)) device.renew()
     }
 
     private fun tell(now: NetworkInfo) {

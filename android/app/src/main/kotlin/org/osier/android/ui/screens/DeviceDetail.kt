@@ -1,5 +1,6 @@
 package org.osier.android.ui.screens
 
+import android.view.Gravity
 import org.osier.android.R
 import org.osier.android.node.Command
 import org.osier.android.node.Pings
@@ -37,12 +38,12 @@ class DeviceDetail(private val ui: Ui, private val acts: Acts, private val close
     private var device: Device? = null
     private var pinging = false
 
+    private val back = ui.iconButton(R.drawable.ic_back, context.getString(R.string.app_back), R.color.text) { close() }
+
     val view = ui.column(
         ui.card(
-            ui.row(ui.iconButton(R.drawable.ic_back, context.getString(R.string.app_back), R.color.text) { close() }, title.wide(), gap = 4),
-            path,
-            gap = 4,
-        ),
+            ui.row(back, ui.column(title, path, gap = 4).wide(), gap = 4).apply { gravity = Gravity.TOP },
+        ).apply { setPaddingRelative(ui.dp(4), ui.dp(12), ui.dp(16), ui.dp(16)) },
         ui.card(ui.heading(R.string.device_facts), facts.view, gap = 4),
         ui.card(ui.heading(R.string.device_ping), chart, result, failed, toggle),
         gap = 12,
@@ -56,6 +57,7 @@ class DeviceDetail(private val ui: Ui, private val acts: Acts, private val close
     fun render(device: Device, state: UiState) {
         this.device = device
         title.say(device.name)
+        title.setPadding(0, ui.dp(8), 0, 0)
         path.say(context.pathText(device))
         path.setTextColor(ui.color(pathColor(device.path)))
         facts.set(R.string.device_address, device.address)

@@ -90,7 +90,7 @@ class DevicesScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
         val text = when {
             !state.running -> R.string.devices_off
             all == null -> R.string.app_loading
-            all!!.isEmpty() -> R.string.devices_empty
+            all!!.isEmpty() -> R.string.phone_android_no_devices
             rows.isEmpty -> R.string.devices_no_match
             else -> null
         }

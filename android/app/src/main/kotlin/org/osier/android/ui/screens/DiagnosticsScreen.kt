@@ -39,13 +39,17 @@ class DiagnosticsScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
             card,
             ui.card(
                 ui.hint(context.getString(R.string.diagnostics_bundle_hint)),
-                ui.button(context.getString(R.string.phone_android_bundle_share)) {
+                ui.button(context.getString(R.string.diagnostics_bundle)) {
                     acts.save("osier-support.txt", "text/plain") { context.node.supportBundle() }
                 },
             ),
             gap = 12,
         ),
     )
+
+    init {
+        summary.say(null)
+    }
 
     override fun entered() = send(Command.Check)
 

@@ -1,8 +1,10 @@
 package org.osier.android.ui.screens
 
+import android.graphics.drawable.GradientDrawable
 import android.view.View
 import android.view.ViewGroup
 import android.widget.BaseAdapter
+import android.widget.LinearLayout
 import android.widget.ListView
 import org.osier.android.R
 import org.osier.android.node.Topic
@@ -26,8 +28,8 @@ class TopologyScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     private val empty = ui.hint()
     private val picture = MeshPicture(ui)
     private val legend = ui.column(
-        key(R.color.accent, R.string.topology_legend_tunnel),
-        key(R.color.idle, R.string.topology_legend_behind),
+        key(R.color.accent, R.string.topology_legend_tunnel, dashes = 0f),
+        key(R.color.idle, R.string.topology_legend_behind, dashes = ui.dp(4).toFloat()),
         unreachable(),
         gap = 4,
     ).apply { importantForAccessibility = View.IMPORTANT_FOR_ACCESSIBILITY_NO_HIDE_DESCENDANTS }
@@ -44,21 +46,24 @@ class TopologyScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     }
     override val view = listing(empty, list = list)
 
-    private fun key(color: Int, text: Int): View {
+    private fun key(color: Int, text: Int, dashes: Float): View {
         val line = View(context).apply {
-            setBackgroundColor(ui.color(color))
-            layoutParams = android.widget.LinearLayout.LayoutParams(ui.dp(18), ui.dp(2))
+            background = GradientDrawable().apply {
+                shape = GradientDrawable.LINE
+                setStroke(ui.dp(2), ui.color(color), dashes, dashes)
+            }
+            layoutParams = LinearLayout.LayoutParams(ui.dp(20), ui.dp(6))
         }
         return ui.row(line, ui.hint(context.getString(text)), gap = 8)
     }
 
     private fun unreachable(): View {
         val ring = View(context).apply {
-            background = android.graphics.drawable.GradientDrawable().apply {
-                shape = android.graphics.drawable.GradientDrawable.OVAL
+            background = GradientDrawable().apply {
+                shape = GradientDrawable.OVAL
                 setStroke(ui.dp(2), ui.color(R.color.idle))
             }
-            layoutParams = android.widget.LinearLayout.LayoutParams(ui.dp(12), ui.dp(12))
+            layoutParams = LinearLayout.LayoutParams(ui.dp(12), ui.dp(12))
         }
         return ui.row(ring, ui.hint(context.getString(R.string.topology_legend_unreachable)), gap = 8)
     }
