@@ -9,6 +9,7 @@ import android.view.View
 import android.widget.EditText
 import android.widget.ListView
 import android.widget.Switch
+import android.widget.TextView
 import java.io.ByteArrayOutputStream
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
@@ -101,7 +102,8 @@ class ActivityTest {
         settle()
         tapOn("Start")
         until("it is pinged") { session.calls.count { it == "ping fd6f:7369:6572:5::1" } >= 3 }
-        assertTrue(views().filterIsInstance<android.widget.TextView>().any { it.text.startsWith("3 of 3 answered.") || it.text.startsWith("4 of 4 answered.") })
+        val told = views().filterIsInstance<TextView>().single { " answered. " in it.text }.text
+        assertTrue("$told", Regex("(\\d+) of \\1 answered\\. Least 12\\.5 ms, .*").matches(told))
         tapOn("Stop")
         val before = session.calls.size
         settle()

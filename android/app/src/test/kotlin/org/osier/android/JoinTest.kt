@@ -131,8 +131,9 @@ class JoinTest {
         }
         refused("", "phone", "Paste an invite first.")
         refused("https://example.org", "phone", "This is not an Osier invite. It begins with osier://join/")
-        refused("osier://join/a b!", "phone", "The invite is damaged or incomplete. Copy the whole of it, or ask for a new one.")
-        refused("osier://join/" + "a".repeat(9000), "phone", "The invite is damaged or incomplete. Copy the whole of it, or ask for a new one.")
+        val damaged = "The invite is damaged or incomplete. Copy the whole of it, or ask for a new one."
+        refused("osier://join/a b!", "phone", damaged)
+        refused("osier://join/" + "a".repeat(9000), "phone", damaged)
         refused(INVITE, "x".repeat(200), "A name has at most 63 characters; this one has 200.")
         val badName = "A name has 1 to 63 letters, digits and hyphens, and begins and ends with a letter or digit."
         refused(INVITE, "هاتفي", badName)

@@ -70,6 +70,7 @@ val month = Usage(
     "2026-11-28",
     (1..28).map { day ->
         val much = (day * 37 % 23 + 2).toULong() * 41_000_000u
-        UsageDay("2026-11-${day.toString().padStart(2, '0')}", much, much * 3u, if (day % 3 == 0) much else 0u, if (day % 3 == 0) much else 0u)
+        val carried = if (day % 3 == 0) much else 0u
+        UsageDay("2026-11-${day.toString().padStart(2, '0')}", much, much * 3u, carried, carried)
     },
 )

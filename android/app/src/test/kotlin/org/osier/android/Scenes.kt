@@ -50,6 +50,16 @@ private val udpBlocked = health(
     "try another network, or ask its operator to permit UDP",
 )
 
+private val alone = health(
+    "registry-unreachable",
+    Severity.INFO,
+    "the registry does not answer",
+    "nothing: the mesh works without it",
+)
+private val blocked = connected.with(ConnectionState.LIMITED).copy(health = listOf(udpBlocked))
+private val expiringSoon = connected.copy(certificateSecondsLeft = 180_000, health = listOf(expiring))
+private val full = Problem("disk", "the state directory cannot be written", "make room on the device")
+
 private fun service(state: ServiceState, on: Boolean = true, problem: Problem? = null) =
     ServiceView(state, on, FakeSession.member, problem)
 
@@ -64,16 +74,12 @@ private val home = listOf(
     Scene("home-looking", Place.HOME, ui(FakeSession.running, looking)),
     Scene("home-alone", Place.HOME, ui(FakeSession.running, connected.with(ConnectionState.ALONE))),
     Scene("home-offline", Place.HOME, ui(FakeSession.running, connected.with(ConnectionState.OFFLINE))),
-    Scene("home-udp-blocked", Place.HOME, ui(FakeSession.running, connected.with(ConnectionState.LIMITED).copy(health = listOf(udpBlocked))), everywhere = true),
-    Scene(
-        "home-registry-unreachable",
-        Place.HOME,
-        ui(FakeSession.running, connected.copy(health = listOf(health("registry-unreachable", Severity.INFO, "the registry does not answer", "nothing: the mesh works without it")))),
-    ),
-    Scene("home-certificate-expires", Place.HOME, ui(FakeSession.running, connected.copy(certificateSecondsLeft = 180_000, health = listOf(expiring)))),
+    Scene("home-udp-blocked", Place.HOME, ui(FakeSession.running, blocked), everywhere = true),
+    Scene("home-registry-unreachable", Place.HOME, ui(FakeSession.running, connected.copy(health = listOf(alone)))),
+    Scene("home-certificate-expires", Place.HOME, ui(FakeSession.running, expiringSoon)),
     Scene("home-certificate-expired", Place.HOME, ui(FakeSession.running, connected.copy(certificateSecondsLeft = -5))),
     Scene("home-revoked", Place.HOME, ui(FakeSession.running, connected.with(ConnectionState.EXCLUDED))),
-    Scene("home-failed", Place.HOME, ui(service(ServiceState.FAILED, problem = Problem("disk", "the state directory cannot be written", "make room on the device")))),
+    Scene("home-failed", Place.HOME, ui(service(ServiceState.FAILED, problem = full))),
     Scene("home-no-permission", Place.HOME, ui(FakeSession.off).copy(issue = Issue.NO_PERMISSION)),
     Scene("home-replaced", Place.HOME, ui(FakeSession.off).copy(issue = Issue.REPLACED), everywhere = true),
     Scene("home-switch-failed", Place.HOME, ui(FakeSession.off).copy(complaint = FakeSession.problem("busy"))),
@@ -92,15 +98,18 @@ private val strange = listOf(
     Device("n".repeat(200), "fd6f:7369:6572:7::1", DevicePath.RELAYED, "v".repeat(63), null, ULong.MAX_VALUE, 0u),
 )
 
+private val pinging = well.copy(devices = devices(11), ping = pinged(devices(2)[0], 30))
+private val unanswered = Pings(strange[1].address, running = false, failed = FakeSession.problem("no-route"))
+
 private val devices = listOf(
     Scene("devices", Place.DEVICES, well.copy(devices = devices(11)), everywhere = true),
     Scene("devices-thousand", Place.DEVICES, well.copy(devices = devices(1000))),
     Scene("devices-strange-names", Place.DEVICES, well.copy(devices = strange), everywhere = true),
     Scene("devices-none", Place.DEVICES, well.copy(devices = emptyList())),
     Scene("devices-off", Place.DEVICES, ui(FakeSession.off)),
-    Scene("device", Place.DEVICES, well.copy(devices = devices(11), ping = pinged(devices(2)[0], 30)), open = devices(2)[0], everywhere = true),
+    Scene("device", Place.DEVICES, pinging, open = devices(2)[0], everywhere = true),
     Scene("device-relayed", Place.DEVICES, well.copy(devices = devices(11)), open = devices(4)[3]),
-    Scene("device-strange-name", Place.DEVICES, well.copy(devices = strange, ping = Pings(strange[1].address, running = false, failed = FakeSession.problem("no-route"))), open = strange[1]),
+    Scene("device-strange-name", Place.DEVICES, well.copy(devices = strange, ping = unanswered), open = strange[1]),
 )
 
 private fun pinged(device: Device, count: Int): Pings = (1..count).fold(Pings(device.address)) { pings, number ->

@@ -50,8 +50,10 @@ class ServiceTest {
         assertTrue("switch true" in phone.session.calls)
         assertFalse(phone.stopped)
         val device = ShadowBuilder.established.single()
-        assertEquals(listOf(InetAddress.getByName("fd6f:7369:6572:1::1") to 128), device.addresses.map { it.address to it.prefixLength })
-        assertEquals(listOf(InetAddress.getByName("fd6f:7369:6572::") to 48), device.routes.map { it.destination.address to it.destination.prefixLength })
+        val address = device.addresses.single()
+        assertEquals(InetAddress.getByName("fd6f:7369:6572:1::1") to 128, address.address to address.prefixLength)
+        val route = device.routes.single().destination
+        assertEquals(InetAddress.getByName("fd6f:7369:6572::") to 48, route.address to route.prefixLength)
         assertEquals(1420, device.mtu)
         assertTrue("all else passes the VPN by", device.allowIPv4 && device.allowIPv6)
         assertFalse("it counts as the network beneath does", device.isMetered)
@@ -176,6 +178,21 @@ class ServiceTest {
     }
 
     @Test
+    fun `switched off and on again, the service stays or comes back`() {
+        val phone = Phone(FakeSession(FakeSession.running))
+        phone.alwaysOn()
+        until("the device is set up") { phone.session.devicesGiven.size == 1 }
+        phone.node.send(Command.Switch(false))
+        until("it stops") { phone.stopped }
+        // Before the system has ended the service that wants to go.
+        phone.node.send(Command.Switch(true))
+        until("it is asked for again") { phone.askedToStart }
+        phone.deliver(shadowOf(phone.app).nextStartedService, 2)
+        until("the device is set up again") { phone.session.devicesGiven.size == 2 }
+        assertTrue(phone.session.protect(5))
+    }
+
+    @Test
     fun `settings make another device take the place of the first`() {
         val phone = Phone(FakeSession(FakeSession.running))
         phone.alwaysOn()
@@ -223,13 +240,13 @@ class ServiceTest {
             phone.app.sendBroadcast(Intent(action))
             settle()
         }
-        power.setIsInteractive(false)
+        power.turnScreenOn(false)
         broadcast(Intent.ACTION_SCREEN_OFF)
         power.setIsDeviceIdleMode(true)
         broadcast(PowerManager.ACTION_DEVICE_IDLE_MODE_CHANGED)
         power.setIsDeviceIdleMode(false)
         broadcast(PowerManager.ACTION_DEVICE_IDLE_MODE_CHANGED)
-        power.setIsInteractive(true)
+        power.turnScreenOn(true)
         broadcast(Intent.ACTION_SCREEN_ON)
         assertEquals(listOf("sleep", "wake"), phone.session.calls.filter { it == "sleep" || it == "wake" })
     }

@@ -6,6 +6,7 @@ import android.net.VpnService
 import android.os.ParcelFileDescriptor
 import android.service.quicksettings.TileService
 import com.android.internal.net.VpnConfig
+import java.io.File
 import org.robolectric.annotation.Implementation
 import org.robolectric.annotation.Implements
 import org.robolectric.annotation.RealObject
@@ -66,7 +67,7 @@ class ShadowBuilder {
     fun verifyApp(name: String) = check(name.isNotEmpty())
 
     /** As Robolectric cannot detach a real one. */
-    private class Handed(private val number: Int) : ParcelFileDescriptor(createPipe()[0]) {
+    private class Handed(private val number: Int) : ParcelFileDescriptor(open(File("/dev/null"), MODE_READ_ONLY)) {
         override fun detachFd(): Int {
             close()
             return number

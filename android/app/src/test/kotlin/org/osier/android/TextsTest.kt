@@ -44,9 +44,11 @@ class TextsTest {
 
     @Test
     fun `numbers and times are written as on the desktop`() {
-        assertEquals(listOf("0 B", "999 B", "1.00 kB", "1.23 MB", "734 MB", "1.00 GB"), listOf(0u, 999u, 1000u, 1_234_567u, 734_000_000u, 999_600_000u).map { context.octets(it.toULong()) })
+        val octets = listOf(0uL, 999uL, 1000uL, 1_234_567uL, 734_000_000uL, 999_600_000uL).map(context::octets)
+        assertEquals(listOf("0 B", "999 B", "1.00 kB", "1.23 MB", "734 MB", "1.00 GB"), octets)
         assertEquals(listOf("1.23", "12.3", "123"), listOf(1.234, 12.34, 123.4).map(::milliseconds))
-        assertEquals(listOf("1 second", "59 seconds", "1 minute", "2 hours", "3 days"), listOf(1L, 59, 60, 7200, 259_300).map(context::duration))
+        val durations = listOf(1L, 59, 60, 7200, 259_300).map(context::duration)
+        assertEquals(listOf("1 second", "59 seconds", "1 minute", "2 hours", "3 days"), durations)
         assertEquals("1 device of 9", context.counted(R.plurals.devices_shown, 1, "total" to 9))
         assertEquals("What to do: {a} {fix}", context.fill(R.string.home_fix, "fix" to "{a} {fix}"))
     }

@@ -96,6 +96,12 @@ internal class DeviceKeeper(
         inUse = null
     }
 
+    /** The service has nothing left to do; who needs it again starts it anew. */
+    fun release() {
+        tunnel?.release()
+        tunnel = null
+    }
+
     fun gone(tunnel: Tunnel) {
         // The next one may be there already.
         if (this.tunnel !== tunnel) return

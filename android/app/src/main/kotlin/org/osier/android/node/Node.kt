@@ -134,7 +134,7 @@ class Node(
         watching.service(service)
         device.settle()
         val busy = state.value.switching || state.value.joining.running
-        if (service.wantsService()) host.startWhenAllowed() else if (mayRelease && !busy) device.tunnel?.release()
+        if (service.wantsService()) host.startWhenAllowed() else if (mayRelease && !busy) device.release()
     }
 
     private fun ServiceView.wantsService() = on && member != null || state == ServiceState.JOINING || state == ServiceState.STOPPING

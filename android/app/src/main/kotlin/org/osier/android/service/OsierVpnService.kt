@@ -28,10 +28,13 @@ class OsierVpnService : VpnService(), Tunnel {
     private val networks by lazy { Networks(this, ::setUnderlyingNetworks) { node.send(Command.NetworkChanged(it)) } }
     private val power by lazy { Power(this) { interactive, idle -> node.send(Command.Power(interactive, idle)) } }
     private var started = false
+    private var lastStart = 0
 
     override fun onStartCommand(intent: Intent?, flags: Int, startId: Int): Int {
+        lastStart = startId
         if (!enterForeground()) return START_NOT_STICKY
         if (!started) begin()
+        node.attach(this)
         when (intent?.action) {
             // Always-on: the user has told the system to keep it running.
             SERVICE_INTERFACE -> node.send(Command.Switch(true))
@@ -45,7 +48,6 @@ class OsierVpnService : VpnService(), Tunnel {
 
     private fun begin() {
         started = true
-        node.attach(this)
         networks.start()
         power.start()
         scope.launch {
@@ -93,7 +95,8 @@ class OsierVpnService : VpnService(), Tunnel {
 
     override fun release() {
         stopForeground(STOP_FOREGROUND_REMOVE)
-        stopSelf()
+        // Not if it is being started again already.
+        stopSelf(lastStart)
     }
 
     /** Another VPN has taken over, or the user has taken the permission away. The system has closed the device. */

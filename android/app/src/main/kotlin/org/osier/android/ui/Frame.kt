@@ -32,8 +32,8 @@ class Frame(private val ui: Ui, private val acts: Acts) {
     }
     private val stateRow = ui.row(dot, line.wide(), gap = 8)
     private val back = ui.iconButton(R.drawable.ic_back, context.getString(R.string.app_back), R.color.text) { acts.go(upFrom(place)) }
-    private val diagnostics = ui.iconButton(R.drawable.ic_diagnostics, context.getString(R.string.nav_diagnostics)) { acts.go(Place.DIAGNOSTICS) }
-    private val settings = ui.iconButton(R.drawable.ic_settings, context.getString(R.string.nav_settings)) { acts.go(Place.SETTINGS) }
+    private val diagnostics = corner(R.drawable.ic_diagnostics, R.string.nav_diagnostics, Place.DIAGNOSTICS)
+    private val settings = corner(R.drawable.ic_settings, R.string.nav_settings, Place.SETTINGS)
     private val bar = ui.row(back, ui.column(title, stateRow).wide(), diagnostics, settings).apply {
         minimumHeight = ui.dp(64)
     }
@@ -56,6 +56,8 @@ class Frame(private val ui: Ui, private val acts: Acts) {
         content.layoutParams = LinearLayout.LayoutParams(MATCH_PARENT, 0, 1f)
         open(Place.HOME)
     }
+
+    private fun corner(icon: Int, label: Int, place: Place) = ui.iconButton(icon, context.getString(label)) { acts.go(place) }
 
     private fun way(place: Place, icon: Int, label: Int): Way {
         val image = ui.icon(icon, R.color.faint)

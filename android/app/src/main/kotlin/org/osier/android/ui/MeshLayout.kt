@@ -73,7 +73,8 @@ class MeshLayout(topology: Topology, private val width: Float, height: Float) {
         val neighbours = near.toSet()
         val found = near.map { name ->
             val names = behind[name].orEmpty().filterNot { it in neighbours }
-            val children = if (names.size <= MOST_BEHIND) names.map { Child(it, Kind.FAR, 1) } else listOf(Child(name, Kind.MORE, names.size))
+            val fits = names.size <= MOST_BEHIND
+            val children = if (fits) names.map { Child(it, Kind.FAR, 1) } else listOf(Child(name, Kind.MORE, names.size))
             Branch(name, Kind.NEAR, children)
         }
         val lost = topology.nodes.filter { !it.own && !it.reachable }
@@ -86,7 +87,10 @@ class MeshLayout(topology: Topology, private val width: Float, height: Float) {
 
     /** Ourselves first, then neighbours, then the others; a label that would lie over another one or a dot is left out. */
     private fun addLabels() {
-        val taken = dots.map { Box(it.x - it.kind.radius, it.x + it.kind.radius, it.y - it.kind.radius, it.y + it.kind.radius) }.toMutableList()
+        val taken = dots.mapTo(mutableListOf()) { dot ->
+            val radius = dot.kind.radius
+            Box(dot.x - radius, dot.x + radius, dot.y - radius, dot.y + radius)
+        }
         for (dot in dots.sortedBy { it.kind.rank }) {
             val label = label(dot)
             val box = box(label)

@@ -83,7 +83,7 @@ class Ui(val context: Context) {
         setTextSize(TypedValue.COMPLEX_UNIT_SP, 15f)
         setPadding(dp(16), dp(8), dp(16), dp(8))
         val ink = if (primary) R.color.on_accent else if (danger) R.color.bad else R.color.accent
-        setTextColor(ColorStateList(arrayOf(intArrayOf(-android.R.attr.state_enabled), intArrayOf()), intArrayOf(color(R.color.idle), color(ink))))
+        setTextColor(states(-android.R.attr.state_enabled, R.color.idle, ink))
         val plain = if (primary) box(R.color.accent, null, 10) else box(R.color.card, if (danger) R.color.bad else R.color.field, 10)
         val quiet = box(R.color.ground, R.color.edge, 10)
         background = pressed(android.graphics.drawable.StateListDrawable().apply {

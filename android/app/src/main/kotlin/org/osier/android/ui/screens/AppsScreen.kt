@@ -68,7 +68,8 @@ class AppsScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     override fun render(state: UiState) {
         val changed = preferences.packages != state.preferences.packages
         preferences = state.preferences
-        mode.say(context.getString(if (preferences.apps == AppFilter.ONLY) R.string.phone_android_apps_only else R.string.phone_android_apps_except))
+        val only = preferences.apps == AppFilter.ONLY
+        mode.say(context.getString(if (only) R.string.phone_android_apps_only else R.string.phone_android_apps_except))
         if (changed) rows.notifyDataSetChanged()
     }
 

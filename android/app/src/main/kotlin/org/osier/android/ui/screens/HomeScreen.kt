@@ -97,8 +97,9 @@ class HomeScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
         switch.isEnabled = !state.switching
         join.show(state.line?.kind == StateKind.NOT_JOINED || state.needsInvite)
         issue.show(state.issue != null)
-        issueText.text = context.getString(if (state.issue == Issue.REPLACED) R.string.phone_android_replaced else R.string.phone_android_no_permission)
-        issueFix.text = context.getString(if (state.issue == Issue.REPLACED) R.string.phone_android_replaced_fix else R.string.phone_android_allow)
+        val replaced = state.issue == Issue.REPLACED
+        issueText.setText(if (replaced) R.string.phone_android_replaced else R.string.phone_android_no_permission)
+        issueFix.setText(if (replaced) R.string.phone_android_replaced_fix else R.string.phone_android_allow)
         banner.render(state)
         renderDevice(state)
         renderFigures(state)

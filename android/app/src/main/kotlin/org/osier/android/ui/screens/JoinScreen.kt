@@ -29,7 +29,8 @@ class JoinScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     private val nameError = ui.complaint()
     private val news = ui.text("", 14f, R.color.good).apply { show(false) }
     private val refusal = ui.complaint()
-    private val member = ui.card(ui.text())
+    private val memberText = ui.text()
+    private val member = ui.card(memberText)
     private val submit = ui.button(context.getString(R.string.join_submit), primary = true) { use() }
     private var wasRunning = false
 
@@ -100,7 +101,7 @@ class JoinScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
         }
         val network = state.service?.member?.network
         member.show(network != null && !joining.running && !state.needsInvite)
-        if (network != null) (member.getChildAt(0) as TextView).text = context.fill(R.string.join_already_member, "network" to name(network))
+        memberText.say(network?.let { context.fill(R.string.join_already_member, "network" to name(it)) })
         submit.isEnabled = !joining.running
         submit.text = context.getString(if (joining.running) R.string.join_joining else R.string.join_submit)
         refusal.say(Invites.refusal(context, joining))

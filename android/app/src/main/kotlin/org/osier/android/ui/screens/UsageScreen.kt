@@ -11,6 +11,7 @@ import org.osier.android.ui.Ui
 import org.osier.android.ui.UsageChart
 import org.osier.android.ui.carried
 import org.osier.android.ui.csv
+import org.osier.android.ui.dotColor
 import org.osier.android.ui.lastDays
 import org.osier.android.ui.octets
 import org.osier.android.ui.say
@@ -37,7 +38,7 @@ class UsageScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     override val view = scrolling(ui.column(ui.hint(context.getString(R.string.usage_lead)), empty, content, gap = 12))
 
     private fun key(color: Int, text: Int): View =
-        ui.row(ui.dot().apply { (background as android.graphics.drawable.GradientDrawable).setColor(ui.color(color)) }, ui.hint(context.getString(text)), gap = 8)
+        ui.row(ui.dot().apply { dotColor(ui.color(color)) }, ui.hint(context.getString(text)), gap = 8)
 
     private fun save() {
         val usage = usage ?: return
