@@ -1,7 +1,9 @@
 package org.osier.android
 
+import android.Manifest
 import android.app.Activity
 import android.content.Intent
+import android.content.pm.PackageManager
 import android.net.Uri
 import android.view.View
 import android.view.ViewGroup
@@ -21,6 +23,7 @@ import org.osier.android.node.Preferences
 import org.osier.android.ui.Codes
 import org.osier.android.ui.Invites
 import org.osier.android.ui.MainActivity
+import org.osier.android.ui.ScanActivity
 import org.osier.mobile.SessionException
 import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
@@ -156,6 +159,29 @@ class JoinTest {
         val inverted = ByteArray(luma.size) { (255 - luma[it]).toByte() }
         assertEquals(INVITE, Codes.read(inverted, stride, size, size))
         assertNull(Codes.read(ByteArray(stride * size), stride, size, size))
+    }
+
+    @Test
+    fun `what was scanned is in the field`() {
+        val phone = Phone(FakeSession())
+        val screen = open(null)
+        until("the way to join is shown") { screen.shown("Join a network").any { it.isClickable } }
+        screen.tap("Join a network")
+        screen.tap("Scan the QR code")
+        val scan = shadowOf(screen).nextStartedActivityForResult.intent
+        assertEquals(ScanActivity::class.java.name, scan.component?.className)
+        shadowOf(screen).receiveResult(scan, Activity.RESULT_OK, Intent().putExtra(ScanActivity.INVITE, INVITE))
+        until("it is in the field") { screen.fields()[0].text.toString() == INVITE }
+        assertFalse(phone.session.calls.any { it.startsWith("join") })
+    }
+
+    @Test
+    fun `without the camera's permission it is said what to do`() {
+        Phone(FakeSession())
+        val scan = Robolectric.buildActivity(ScanActivity::class.java).setup().get()
+        assertEquals("it is asked for", Manifest.permission.CAMERA, shadowOf(scan).lastRequestedPermission.requestedPermissions.single())
+        scan.onRequestPermissionsResult(1, arrayOf(Manifest.permission.CAMERA), intArrayOf(PackageManager.PERMISSION_DENIED))
+        assertEquals(1, scan.shown("Without the camera no code can be scanned. Allow it in the settings of Android, or paste the invite.").size)
     }
 
     @Test

@@ -1,5 +1,6 @@
 package org.osier.android
 
+import android.graphics.Color
 import java.io.File
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
@@ -18,6 +19,7 @@ import org.osier.mobile.StateKind
 import org.osier.mobile.StateLine
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.RuntimeEnvironment
+import org.robolectric.annotation.Config
 
 /** The texts that the desktop's catalogue has for phones, and how they are filled. */
 @RunWith(RobolectricTestRunner::class)
@@ -40,6 +42,32 @@ class TextsTest {
         val names = (R.string::class.java.fields + R.plurals::class.java.fields).map { it.name }.filter { it.startsWith("phone_android_") }
         assertTrue(names.size > 20)
         assertEquals(emptyList<String>(), names.filterNot { Regex("\\b$it\\b").containsMatchIn(sources) })
+    }
+
+    @Test
+    @Config(qualifiers = "notnight")
+    fun `light texts can be read`() = contrasts()
+
+    @Test
+    @Config(qualifiers = "night")
+    fun `dark texts can be read`() = contrasts()
+
+    /** 4.5 is what WCAG 2 asks for of texts, 3 of all else. */
+    private fun contrasts() {
+        val cards = listOf(R.color.card, R.color.ground)
+        val inks = listOf(R.color.text, R.color.faint, R.color.accent, R.color.good, R.color.busy, R.color.warn, R.color.bad)
+        val texts = cards.flatMap { card -> inks.map { it to card } } + listOf(
+            R.color.on_accent to R.color.accent,
+            R.color.accent to R.color.accent_soft,
+            R.color.text to R.color.warn_soft,
+        )
+        val marks = listOf(R.color.idle, R.color.field).map { it to R.color.card }
+        for ((pairs, least) in listOf(texts to 4.5, marks to 3.0)) for ((ink, paper) in pairs) {
+            val (light, dark) = listOf(ink, paper).map { Color.luminance(context.getColor(it)) }.sortedDescending()
+            val contrast = (light + 0.05) / (dark + 0.05)
+            val names = listOf(ink, paper).map(context.resources::getResourceEntryName)
+            assertTrue("$names: $contrast", contrast >= least)
+        }
     }
 
     @Test
