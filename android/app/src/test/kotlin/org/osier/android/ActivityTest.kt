@@ -81,7 +81,7 @@ class ActivityTest {
         controller.pause().stop()
         settle()
         phone.session.asked = 0
-        idle(seconds = 20)
+        idle(seconds = 120)
         assertEquals(0, phone.session.asked)
     }
 

@@ -242,6 +242,7 @@ class ServiceTest {
         }
         power.turnScreenOn(false)
         broadcast(Intent.ACTION_SCREEN_OFF)
+        assertEquals("sleep", phone.session.calls.last())
         power.setIsDeviceIdleMode(true)
         broadcast(PowerManager.ACTION_DEVICE_IDLE_MODE_CHANGED)
         power.setIsDeviceIdleMode(false)
@@ -249,6 +250,25 @@ class ServiceTest {
         power.turnScreenOn(true)
         broadcast(Intent.ACTION_SCREEN_ON)
         assertEquals(listOf("sleep", "wake"), phone.session.calls.filter { it == "sleep" || it == "wake" })
+    }
+
+    @Test
+    fun `the notification is kept fresh while the screen is on, and nothing is asked while it is off`() {
+        val phone = Phone(FakeSession(FakeSession.running))
+        phone.alwaysOn()
+        until("the device is set up") { phone.session.devicesGiven.isNotEmpty() }
+        fun askedIn(seconds: Long): Int {
+            settle()
+            phone.session.asked = 0
+            idle(seconds)
+            return phone.session.asked
+        }
+        assertTrue(askedIn(120) in 3..5)
+        shadowOf(phone.app.getSystemService(PowerManager::class.java)).turnScreenOn(false)
+        phone.app.sendBroadcast(Intent(Intent.ACTION_SCREEN_OFF))
+        assertEquals(0, askedIn(3600))
+        phone.service!!.destroy()
+        assertEquals(0, askedIn(120))
     }
 
     @Test

@@ -112,7 +112,7 @@ class Node(
         orElse(::complain) { old?.stop() }
         events?.join()
         device.forget()
-        // What is behind it is the library's, and only one may be open.
+        // Its threads end now, not when somebody collects the garbage.
         (old as? AutoCloseable)?.close()
         open()
     }
@@ -161,7 +161,7 @@ class Node(
             is Command.NetworkChanged -> tell(NetworkInfo(command.addresses))
             is Command.Power -> power(command)
             is Command.Revoked -> revoked()
-            is Command.Gone -> device.gone(command.tunnel)
+            is Command.Gone -> gone(command.tunnel)
         }
     }
 
@@ -229,6 +229,12 @@ class Node(
         device.forget()
         switch(false)
         published.update { it.copy(issue = Issue.REPLACED) }
+    }
+
+    private fun gone(tunnel: Tunnel) {
+        device.gone(tunnel)
+        // Its notification is gone with it.
+        if (device.tunnel == null) watching.interactive(false)
     }
 
     private suspend fun prefer(new: Preferences) {

@@ -29,7 +29,9 @@ internal class Watching(
             if (new != null) poll()
         }
     private var topic: Topic? = null
-    private var interactive = true
+
+    /** Whether a notification is there to be seen. */
+    private var interactive = false
     private var polls: Job? = null
     private var asked: Job? = null
 
