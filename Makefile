@@ -36,7 +36,7 @@ desktop-test: ## the tests of the desktop app, with a real window under Xvfb; in
 	@desktop/install-tools
 	desktop/test $(ONLY)
 
-mobile-test: ## the phones' bindings: Kotlin on a JVM with a real TUN device in a real mesh; installs a JDK and Maven (ARGS=-Dtest=CLASS)
+mobile-test: ## the phones' bindings in Kotlin with a real TUN device in a real mesh, and the Android app with Robolectric; installs a JDK and Maven (ARGS=-Dtest=CLASS)
 	@android/install-tools
 	android/test $(ARGS)
 
