@@ -2,13 +2,14 @@
 //!
 //! The work is in the files beside this one: `links` keeps interfaces and neighbours, `receive` takes packets
 //! apart, `routes` changes entries and reacts to new selections, `requests` asks and answers, `announce` finds what
-//! others must hear, `send` makes packets of all that waits, with a `writer`, `acknowledgments` sends them again,
+//! others must hear (unless an interface is `quiet`), `send` makes packets of all that waits, with a `writer`, `acknowledgments` sends them again,
 //! `timeouts` does what is due.
 
 mod acknowledgments;
 mod announce;
 mod authentication;
 mod links;
+mod quiet;
 mod receive;
 mod requests;
 mod routes;
@@ -143,6 +144,16 @@ impl Speaker {
             self.hello_by(id, now);
         }
         self.recost_all(id, now);
+    }
+
+    /// Silences an interface by agreement with its neighbours, or lets it speak again: nothing leaves unasked and
+    /// nothing expires meanwhile; see the `quiet` module. For links to nodes that carry nothing for others.
+    pub fn set_quiet(&mut self, id: InterfaceId, quiet: bool, now: Instant) {
+        if quiet {
+            self.silence(id, now);
+        } else {
+            self.speak_again(id, now);
+        }
     }
 
     /// Added to every metric we announce (saturating; 0 normally). A planned stop raises it, so that
@@ -284,6 +295,11 @@ impl Speaker {
     /// When [`Self::handle_timeout`] is next needed, and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, TimerReason)> {
         self.next_timeout()
+    }
+
+    /// When the next packet is to leave: what cannot wait when everything else can.
+    pub fn poll_packet_timeout(&self) -> Option<(Instant, TimerReason)> {
+        self.timers.first_packet().map(|(at, timer)| (at, timer.reason()))
     }
 
     /// Every route in the table, by prefix.

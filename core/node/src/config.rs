@@ -75,7 +75,12 @@ impl Config {
 
     /// How neighbours are chosen, with `settings` where nothing else is said.
     pub(crate) fn mesh(&self, settings: &Settings) -> MeshParameters {
-        let defaults = MeshParameters::default();
+        let is_leaf = self.leaf.or(settings.leaf).unwrap_or(false);
+        let defaults = if is_leaf {
+            MeshParameters::leaf()
+        } else {
+            MeshParameters::default()
+        };
         let outgoing = self.outgoing.or(settings.outgoing).unwrap_or(defaults.outgoing);
         MeshParameters {
             outgoing,
@@ -83,7 +88,7 @@ impl Config {
             refresh: settings
                 .refresh_seconds
                 .map_or(defaults.refresh, Duration::from_secs),
-            leaf: self.leaf.or(settings.leaf).unwrap_or(defaults.leaf),
+            leaf: is_leaf,
             configured: self
                 .endpoints
                 .clone()

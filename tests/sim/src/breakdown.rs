@@ -162,6 +162,8 @@ fn message(payload: &[u8]) -> &'static str {
         Ok(Message::Silent(_)) => "Silent",
         Ok(Message::RelayKey(_)) => "RelayKey",
         Ok(Message::RelayKeyTaken(_)) => "RelayKeyTaken",
+        Ok(Message::Doze { .. }) => "Doze",
+        Ok(Message::DozeTaken) => "DozeTaken",
         Ok(Message::Unknown(_)) | Err(_) => "unknown",
     }
 }

@@ -16,6 +16,8 @@ pub struct Plan {
     pub nodes: usize,
     /// How the others choose neighbours.
     pub others: MeshParameters,
+    /// Prefixes that each of the others announces besides its own.
+    pub more_prefixes: u32,
     pub leaf: MeshParameters,
     pub seed: u64,
     /// The leaf comes when the mesh has come to rest; this long after it counting begins.
@@ -29,10 +31,8 @@ impl Default for Plan {
         Self {
             nodes: 1000,
             others: MeshParameters::default(),
-            leaf: MeshParameters {
-                leaf: true,
-                ..MeshParameters::default()
-            },
+            more_prefixes: 0,
+            leaf: MeshParameters::leaf(),
             seed: 1,
             rest: Duration::from_secs(180),
             window: Duration::from_secs(3600),
@@ -48,6 +48,8 @@ pub struct Outcome {
     /// Whether an echo from elsewhere in the mesh still reached the leaf afterwards, and how long it took.
     pub answered: Option<Duration>,
     pub tunnels: usize,
+    /// That lead to others.
+    pub routes: usize,
     pub violations: Vec<String>,
 }
 
@@ -69,6 +71,7 @@ pub fn begin(plan: &Plan) -> (World, Vec<HostId>, HostId) {
     });
     let options = HostOptions {
         mesh: plan.others.clone(),
+        more_prefixes: plan.more_prefixes,
         ..HostOptions::default()
     };
     let others = world.add_hosts(plan.nodes.saturating_sub(1).max(1), &options);
@@ -77,6 +80,7 @@ pub fn begin(plan: &Plan) -> (World, Vec<HostId>, HostId) {
     let leaf = world.add_host(HostOptions {
         nat: NatOptions::Restricted,
         mesh: plan.leaf.clone(),
+        ..HostOptions::default()
     });
     world.start(leaf);
     (world, others, leaf)
@@ -96,6 +100,10 @@ pub fn run(plan: &Plan) -> Outcome {
         seconds: plan.window.as_secs_f64(),
         meter,
         answered: probe.answered.map(|at| at.saturating_since(probe.sent)),
+        routes: world
+            .host(leaf)
+            .node()
+            .map_or(0, |n| n.status(world.now()).routes),
         tunnels: world.host(leaf).snapshot().tunnels.len(),
         violations: core::mem::take(&mut world.violations),
     }

@@ -254,7 +254,7 @@ impl World {
             Happening::Wake(id, boot) => {
                 let host = &mut self.hosts[id.0 as usize];
                 // An earlier one may have been scheduled since, and that has superseded this one.
-                if host.boot != boot || host.wake != Some(at) {
+                if host.boot != boot || host.wake != Some(at) || !host.is_awake {
                     return;
                 }
                 host.wake = None;
@@ -328,6 +328,9 @@ impl World {
             Some(nat) => nat.outgoing(to, now),
             None => host.socket,
         };
+        if !host.is_connected {
+            return;
+        }
         let Some(receiver) = underlay::host_of(to.ip()).filter(|r| (r.0 as usize) < self.hosts.len()) else {
             return;
         };
@@ -361,7 +364,12 @@ impl World {
         let Some(id) = underlay::host_of(to.ip()) else {
             return;
         };
-        if !self.host(id).is_running() || !self.port_leads_in(id, sender, to.port()) {
+        let host = self.host(id);
+        if !host.is_running()
+            || !host.is_awake
+            || !host.is_connected
+            || !self.port_leads_in(id, sender, to.port())
+        {
             return;
         }
         self.record(b"datagram", id, &bytes);
@@ -561,9 +569,9 @@ impl World {
                 RegistryReply::Run(Box::new(Command::AddBundles(bundles)))
             }
             Request::Renew => {
-                let keys = Arc::clone(&host.keys);
+                let (keys, more) = (Arc::clone(&host.keys), host.options.more_prefixes);
                 let now = self.wall_clock();
-                let certificate = self.registry.certify(&keys, id.0, now);
+                let certificate = self.registry.certify(&keys, id.0, more, now);
                 self.hosts[id.0 as usize].certificate = certificate.clone();
                 RegistryReply::Run(Box::new(Command::SetCertificate(certificate)))
             }
