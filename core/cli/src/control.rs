@@ -6,7 +6,7 @@ use crate::{
 };
 use osier_core::control::{
     client::{Client, ClientError},
-    types::Member,
+    types::{Member, Service},
 };
 use std::{net::Ipv6Addr, path::PathBuf};
 
@@ -25,6 +25,17 @@ impl Control {
             None => Client::in_state_dir(&state_dir),
         };
         Ok(Self { client, state_dir })
+    }
+
+    /// The service that a command about membership is for, if one runs: that of the directory or socket that was named,
+    /// or the system's for who has no node of their own.
+    pub(crate) async fn service(args: &ControlArgs) -> Outcome<Option<(Self, Service)>> {
+        let control = Self::new(args)?;
+        match control.client.service().await {
+            Ok(service) if service.managed => Ok(Some((control, service))),
+            Err(error @ ClientError::PermissionDenied { .. }) => Err(control.explain(error)),
+            _ => Ok(None),
+        }
     }
 
     /// Gives a client's error its exit code and advice.
@@ -52,7 +63,9 @@ impl Control {
             ClientError::Refused { code, fix, .. } => match code.as_str() {
                 "off" | "starting" | "node-failed" => advised(Exit::NotRunning, &error, fix.clone()),
                 "not-joined" => advised(Exit::NotJoined, &error, fix.clone()),
-                "not-a-service" | "busy" => advised(Exit::Conflict, &error, fix.clone()),
+                "not-a-service" | "busy" | "hosts-none" | "cannot-host" | "no-address" => {
+                    advised(Exit::Conflict, &error, fix.clone())
+                }
                 "unknown-target" => unknown_target(&error.to_string()),
                 "bad-request" => Failure::plain(Exit::Usage, error.to_string()),
                 "stopping" => Failure::plain(Exit::NotRunning, error.to_string()),

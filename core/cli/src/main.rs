@@ -9,6 +9,7 @@ mod commands;
 mod control;
 mod exit;
 mod format;
+mod hosting;
 mod output;
 mod paths;
 mod progress;

@@ -111,6 +111,16 @@ impl Client {
         self.stream(Method::POST, "/v1/join", Some(request)).await
     }
 
+    /// Has a service make a network, run its registry and join it.
+    pub async fn create_network(&self, request: &NetworkRequest) -> Result<Lines<JoinLine>, ClientError> {
+        self.stream(Method::POST, "/v1/network", Some(request)).await
+    }
+
+    /// An invite to the network that the service hosts.
+    pub async fn invite(&self, request: &InviteRequest) -> Result<InviteReply, ClientError> {
+        self.call(Method::POST, "/v1/invite", request, TIMEOUT).await
+    }
+
     /// Has a service leave its network: the keys are gone afterwards.
     pub async fn leave(&self) -> Result<Service, ClientError> {
         self.call(Method::POST, "/v1/leave", &(), DOWN_TIMEOUT).await

@@ -48,6 +48,9 @@ pub struct Status {
     pub certificate: Certificate,
     /// Name of the TUN device; `None` when the node runs without one.
     pub interface: Option<String>,
+    /// Name and version of the device's driver, where it is not part of the operating system: on Windows, Wintun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
     /// Its MTU in octets; what a tunnel or a session takes may be less (`GET /v1/peers`, `/v1/sessions`).
     #[serde(default)]
     pub mtu: Option<u16>,
@@ -181,6 +184,13 @@ pub enum HealthCode {
     /// One of a newer daemon.
     #[serde(other)]
     Unknown,
+}
+
+/// As in JSON.
+impl std::fmt::Display for HealthCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// One row of `GET /v1/peers`: a member with whom we hold a tunnel or to whom we have a route.

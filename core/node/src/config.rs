@@ -1,7 +1,9 @@
 //! How a daemon is configured: [`Config`] from whoever starts it, on top of `settings.toml` in the state
 //! directory.
 
-use crate::{packet_threads::usual_threads, settings::Settings, tun::TunQueue};
+use crate::{
+    netwatch::Source, packet_threads::usual_threads, settings::Settings, sockets::Sockets, tun::TunQueue,
+};
 use osier_proto::node::MeshParameters;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,7 +18,8 @@ pub struct Config {
     pub control_socket: Option<PathBuf>,
     /// Group that may use the control socket besides the daemon's user.
     pub control_group: Option<String>,
-    /// Whether to ask routers for a port mapping.
+    /// Whether to ask routers for a port mapping. Never done where sockets are protected: those by which it is asked
+    /// for are not ours.
     pub port_mapping: Option<bool>,
     /// Where others can reach this node, besides what it finds itself.
     pub endpoints: Option<Vec<SocketAddr>>,
@@ -34,6 +37,10 @@ pub struct Config {
     pub packet_threads: Option<usize>,
     /// The log filter that the front end has installed: `log` in `settings.toml` then changes nothing.
     pub log: Option<String>,
+    /// What makes the sockets towards the outside; an embedder may have to see each of them first.
+    pub sockets: Sockets,
+    /// How to learn that the network has changed.
+    pub network: Source,
 }
 
 impl Config {
@@ -53,6 +60,8 @@ impl Config {
             aes: None,
             packet_threads: None,
             log: None,
+            sockets: Sockets::default(),
+            network: Source::default(),
         }
     }
 }
@@ -61,6 +70,11 @@ impl Config {
     /// Whether to use offloads.
     pub(crate) fn uses_offload(&self, settings: &Settings) -> bool {
         self.offload.or(settings.offload).unwrap_or(true)
+    }
+
+    /// Whether to ask routers for a port mapping.
+    pub(crate) fn maps_port(&self, settings: &Settings) -> bool {
+        !self.sockets.are_protected() && self.port_mapping.or(settings.port_mapping).unwrap_or(true)
     }
 
     /// Whether AES-256-GCM may be used besides WireGuard's own cipher.

@@ -7,6 +7,7 @@
 
 mod asks;
 mod connection;
+mod lifecycle;
 mod views;
 
 pub(crate) use asks::{Ask, ProbeAnswer, Target};
@@ -52,6 +53,8 @@ const BURST: usize = 64;
 const CACHE_DELAY: Duration = Duration::from_secs(2);
 /// Clock and health are looked at this often.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// Never, for a timer: 30 years.
+const LONG: Duration = Duration::from_secs(30 * 365 * 86_400);
 /// The system clock has been set when it moved by more than this against the monotonic one, in seconds.
 const CLOCK_STEP: u64 = 5;
 /// A planned stop that takes longer is ended anyway.
@@ -129,6 +132,10 @@ pub(crate) struct ControlLoop {
     /// Civil time minus the monotonic clock, in seconds, as the node was told.
     clock_offset: i64,
     registry: RegistryView,
+    /// What the node was last told of this machine's addresses.
+    told: Vec<SocketAddr>,
+    /// The device sleeps: nothing is done that can wait.
+    asleep: bool,
     tun_lost: Option<String>,
     /// Why the system would not send control's last datagram, when it does so on purpose.
     send_refused: Option<String>,
@@ -182,6 +189,8 @@ impl ControlLoop {
             failure: None,
             clock_offset,
             registry: RegistryView::default(),
+            told: Vec::new(),
+            asleep: false,
             tun_lost: None,
             send_refused: None,
             verifying: Vec::new(),
@@ -251,7 +260,7 @@ impl ControlLoop {
             Wake::Timer => self.parts.node.handle_timeout(now),
             Wake::Ask(ask) => self.answer(ask, now),
             Wake::Report(report) => self.handle_report(report, now),
-            Wake::Addresses => self.tell_addresses(),
+            Wake::Addresses => self.change_network(now),
             Wake::Links => self.parts.node.handle_link_change(now),
             Wake::Mapped => {
                 let mapped = self.parts.mapped.as_mut().and_then(|m| *m.borrow_and_update());
@@ -445,12 +454,12 @@ impl ControlLoop {
         let ipv6 = self.parts.shared.udp.has_ipv6();
         let addresses = self.parts.addresses.borrow_and_update().clone();
         let local = addresses.into_iter().filter(|a| ipv6 || a.is_ipv4());
-        let local = local.map(|address| SocketAddr::new(address, port)).collect();
-        self.parts.node.handle_network_change(local, now);
+        self.told = local.map(|address| SocketAddr::new(address, port)).collect();
+        self.parts.node.handle_network_change(self.told.clone(), now);
     }
 
     fn keep_house(&mut self, now: Instant) {
-        self.housekeeping_due = Moment::now() + HOUSEKEEPING;
+        self.housekeeping_due = Moment::now() + if self.asleep { LONG } else { HOUSEKEEPING };
         let offset = offset(&self.parts.shared.clock);
         if offset.abs_diff(self.clock_offset) > CLOCK_STEP {
             tracing::info!(seconds = offset - self.clock_offset, "the system clock was set");

@@ -135,11 +135,14 @@ fn about_node(checks: &mut Checks, s: &Status) {
         None => "nothing speaks against it",
     };
     checks.add_health("clock", s, &[Code::ClockSkew], clock.into());
-    let device = match (&s.interface, s.mtu) {
+    let mut device = match (&s.interface, s.mtu) {
         (Some(name), Some(mtu)) => format!("{name}, MTU {mtu}"),
         (Some(name), None) => name.clone(),
         (None, _) => "brought by the program that runs the node".into(),
     };
+    if let Some(driver) = &s.driver {
+        device = format!("{device}, by {driver}");
+    }
     checks.add_health("device", s, &[Code::NoTun], device);
     checks.add_health(
         "network",
@@ -306,6 +309,18 @@ mod tests {
                 "registry"
             ]
         );
+    }
+
+    #[test]
+    fn the_driver_of_a_device_is_named() {
+        let seen = |status: &Status| {
+            let checks = diagnose(&service(), Some(status), None).checks;
+            checks.into_iter().find(|c| c.name == "device").unwrap().seen
+        };
+        let mut status = status();
+        assert_eq!(seen(&status), "osier0");
+        status.driver = Some("Wintun 0.14".into());
+        assert_eq!(seen(&status), "osier0, by Wintun 0.14");
     }
 
     #[test]

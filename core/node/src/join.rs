@@ -10,6 +10,7 @@ use crate::{
     membership::{Membership, load_keys, save_keys},
     random,
     registry::{Client, Registries, RegistryError},
+    sockets::Sockets,
     state::{Item, StateDir, StateError},
 };
 use osier_proto::{
@@ -59,6 +60,8 @@ pub enum JoinError {
         "no registry of the invite can be reached ({0}): check the network and try the same command again"
     )]
     Unreachable(String),
+    #[error("the system does not let a connection to the registry past the VPN: {0}")]
+    NotProtected(String),
     #[error("the registry's answer is not valid ({0}): it does not speak for the network of this invite")]
     Invalid(String),
     #[error(transparent)]
@@ -83,7 +86,7 @@ pub async fn join(invite: &Invite, options: &JoinOptions) -> Result<Joined, Join
     if let Some(joined) = current_membership(&dir, invite)? {
         return Ok(joined);
     }
-    let result = enrol(&dir, invite, &name).await;
+    let result = enrol(&dir, invite, &name, &Sockets::default()).await;
     if matches!(result, Err(JoinError::Refused { .. })) && !existed {
         let path = dir.path().to_owned();
         drop(dir);
@@ -95,14 +98,20 @@ pub async fn join(invite: &Invite, options: &JoinOptions) -> Result<Joined, Join
 
 /// Enrols this machine in a directory that is open and belongs to no network, or no longer. Removes the keys it made
 /// when it is refused.
-pub(crate) async fn enrol(dir: &StateDir, invite: &Invite, name: &str) -> Result<Joined, JoinError> {
+pub(crate) async fn enrol(
+    dir: &StateDir,
+    invite: &Invite,
+    name: &str,
+    sockets: &Sockets,
+) -> Result<Joined, JoinError> {
     let (keys, fresh) = keys_to_enrol(dir)?;
     let keys = Arc::new(keys);
     let registries = Registries {
         urls: invite.registries.clone(),
         tls_pin: invite.tls_pin,
     };
-    let client = Client::new(registries, keys.clone(), invite.network()).map_err(enrol_error)?;
+    let client =
+        Client::new(registries, keys.clone(), invite.network(), sockets.clone()).map_err(enrol_error)?;
     let (certificate, network, revocations) = match client.enrol(&invite.root, invite.token, name).await {
         Ok(answer) => answer.value,
         Err(error) => {
@@ -185,6 +194,7 @@ fn enrol_error(error: RegistryError) -> JoinError {
     match error {
         RegistryError::Refused { code, message } => JoinError::Refused { code, message },
         RegistryError::Unreachable(reason) => JoinError::Unreachable(reason),
+        RegistryError::NotProtected(reason) => JoinError::NotProtected(reason),
         RegistryError::Invalid(reason) => JoinError::Invalid(reason),
         RegistryError::NoneConfigured => JoinError::Unreachable("the invite names none".into()),
     }

@@ -22,6 +22,7 @@ pub mod random;
 pub mod registry;
 pub mod service;
 pub mod settings;
+pub mod sockets;
 pub mod state;
 mod storage;
 pub mod system;

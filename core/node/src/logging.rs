@@ -40,16 +40,31 @@ static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 /// # Errors
 /// When the filter cannot be parsed.
 pub fn init(filter: &str) -> Result<(), BadFilter> {
+    install(filter, true)
+}
+
+/// As [`init`], but to the ring buffer alone: for an embedder that takes the lines from [`ring`] to where its platform
+/// wants them.
+///
+/// # Errors
+/// When the filter cannot be parsed.
+pub fn init_ring(filter: &str) -> Result<(), BadFilter> {
+    install(filter, false)
+}
+
+fn install(filter: &str, to_standard_error: bool) -> Result<(), BadFilter> {
     let parsed = parse(filter)?;
     if let Some(handle) = FILTER.get() {
         let _ = handle.reload(parsed);
         return Ok(());
     }
     let (parsed, handle) = reload::Layer::new(parsed);
-    let standard_error = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(colours())
-        .with_target(false);
+    let standard_error = to_standard_error.then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(colours())
+            .with_target(false)
+    });
     let installed = tracing_subscriber::registry()
         .with(parsed)
         .with(standard_error)

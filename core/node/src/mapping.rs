@@ -27,8 +27,8 @@ const SEARCH: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(5);
 /// Stopping does not wait longer for the router.
 const REMOVAL: Duration = Duration::from_secs(2);
-/// Searching again after a failure.
-const FIRST_RETRY: Duration = Duration::from_secs(30);
+/// Searching again after a failure: soon at first, as the search and its answer are datagrams, which get lost.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LAST_RETRY: Duration = Duration::from_secs(30 * 60);
 
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,10 @@
 //! Our own addresses, and notice of every change.
 //!
 //! On Linux by rtnetlink: one dump, then another after each notification. Elsewhere by asking the system now
-//! and then which address it would send from.
+//! and then which address it would send from. A platform that tells its programs of changes by itself, as phones do,
+//! takes the place of both ([`Source::Told`]): then nothing is done in between, and nothing wakes the machine.
 
+use crate::sockets::Sockets;
 use ipnet::IpNet;
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -27,6 +29,24 @@ pub struct Own {
     /// Not to be given to others: tentative, failed, deprecated, made to be short-lived (RFC 8981), or on an interface
     /// that is down or unplugged.
     pub passing: bool,
+}
+
+/// How to learn of changes.
+#[derive(Clone, Debug, Default)]
+pub enum Source {
+    /// By watching.
+    #[default]
+    System,
+    /// From the embedder. Each value sent is a change, even when it is the same: another network may well give the same
+    /// addresses.
+    Told(watch::Receiver<Told>),
+}
+
+/// What an embedder knows of the network that its device is in now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// This device's addresses there; `None`: look for them.
+    pub addresses: Option<Vec<IpAddr>>,
 }
 
 /// What must not be told to others.
@@ -76,16 +96,30 @@ pub type Link = (u32, u32);
 
 impl NetWatch {
     /// Starts watching; the first list is there when this returns.
-    pub async fn start(exclude: Exclude) -> Self {
-        let first = system::addresses().await;
+    pub async fn start(exclude: Exclude, source: Source, sockets: Sockets) -> Self {
+        let eye = Eye { exclude, sockets };
+        let first = match &source {
+            Source::System => eye.look().await,
+            Source::Told(told) => {
+                let told = told.borrow().clone();
+                eye.seen(told).await
+            }
+        };
         let first = first.unwrap_or_else(|reason| {
             tracing::warn!(reason, "cannot list this machine's addresses");
             Vec::new()
         });
-        let (sender, addresses) = watch::channel(usable(&first, &exclude));
+        let (sender, addresses) = watch::channel(first);
         let (links_sender, links) = watch::channel(links(&exclude).await.unwrap_or_default());
+        let task = match source {
+            Source::System => tokio::spawn(follow(sender, links_sender, eye)),
+            Source::Told(mut told) => {
+                told.mark_unchanged();
+                tokio::spawn(listen(told, sender, eye))
+            }
+        };
         Self {
-            task: tokio::spawn(follow(sender, links_sender, exclude)),
+            task,
             addresses,
             links,
         }
@@ -113,23 +147,48 @@ async fn links(exclude: &Exclude) -> Result<Vec<Link>, String> {
     Ok(links)
 }
 
-async fn follow(sender: watch::Sender<Vec<IpAddr>>, mtus: watch::Sender<Vec<Link>>, exclude: Exclude) {
+/// Looks at this machine's addresses.
+struct Eye {
+    exclude: Exclude,
+    sockets: Sockets,
+}
+
+impl Eye {
+    async fn look(&self) -> Result<Vec<IpAddr>, String> {
+        let all = system::addresses(&self.sockets).await?;
+        Ok(usable(&all, &self.exclude))
+    }
+
+    async fn seen(&self, told: Told) -> Result<Vec<IpAddr>, String> {
+        let Some(addresses) = told.addresses else {
+            return self.look().await;
+        };
+        let own = |address| Own {
+            address,
+            interface: 0,
+            passing: false,
+        };
+        let all: Vec<Own> = addresses.into_iter().map(own).collect();
+        Ok(usable(&all, &self.exclude))
+    }
+}
+
+async fn follow(sender: watch::Sender<Vec<IpAddr>>, mtus: watch::Sender<Vec<Link>>, eye: Eye) {
     let mut changes = system::Changes::new();
     loop {
         changes.next().await;
         tokio::time::sleep(SETTLE).await;
         changes.forget();
-        if let Ok(now) = links(&exclude).await {
+        if let Ok(now) = links(&eye.exclude).await {
             mtus.send_if_modified(|before| {
                 let changed = *before != now;
                 *before = now;
                 changed
             });
         }
-        let Ok(all) = system::addresses().await else {
+        let Ok(now) = eye.look().await else {
             continue;
         };
-        let now = usable(&all, &exclude);
         sender.send_if_modified(|before| {
             let changed = *before != now;
             if changed {
@@ -141,9 +200,20 @@ async fn follow(sender: watch::Sender<Vec<IpAddr>>, mtus: watch::Sender<Vec<Link
     }
 }
 
+/// Ends when the embedder has gone away.
+async fn listen(mut told: watch::Receiver<Told>, sender: watch::Sender<Vec<IpAddr>>, eye: Eye) {
+    while told.changed().await.is_ok() {
+        let told = told.borrow_and_update().clone();
+        // Without addresses for now, which is what to go on with.
+        let now = eye.seen(told).await.unwrap_or_default();
+        tracing::info!(addresses = ?now, "told of another network");
+        sender.send_replace(now);
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod system {
-    use super::{Link, Own, RETRY};
+    use super::{Link, Own, RETRY, Sockets};
     use futures_util::{FutureExt, StreamExt, TryStreamExt};
     use rtnetlink::{
         MulticastGroup,
@@ -160,7 +230,7 @@ mod system {
     type Messages =
         Pin<Box<dyn futures_util::Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Send>>;
 
-    pub(super) async fn addresses() -> Result<Vec<Own>, String> {
+    pub(super) async fn addresses(_: &Sockets) -> Result<Vec<Own>, String> {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(|e| e.to_string())?;
         let driver = tokio::spawn(connection);
         let messages: Result<Vec<AddressMessage>, _> = handle.address().get().execute().try_collect().await;
@@ -287,18 +357,20 @@ mod system {
 
 #[cfg(not(target_os = "linux"))]
 mod system {
-    use super::{Link, Own, POLL};
-    use std::net::{IpAddr, UdpSocket};
+    use super::{Link, Own, POLL, Sockets};
+    use socket2::{Domain, Type};
+    use std::net::{IpAddr, SocketAddr};
 
     /// The addresses that the system would send from, which for a host with one link is all there is to know.
-    pub(super) async fn addresses() -> Result<Vec<Own>, String> {
-        let ask = |bind: &str, towards: &str| -> Option<IpAddr> {
-            let socket = UdpSocket::bind(bind).ok()?;
+    pub(super) async fn addresses(sockets: &Sockets) -> Result<Vec<Own>, String> {
+        let ask = |towards: &str| -> Option<IpAddr> {
+            let towards: SocketAddr = towards.parse().ok()?;
+            let socket = sockets.open(Domain::for_address(towards), Type::DGRAM).ok()?;
             // Sends nothing; the addresses are for documentation (RFC 5737, RFC 3849).
-            socket.connect(towards).ok()?;
-            Some(socket.local_addr().ok()?.ip())
+            socket.connect(&towards.into()).ok()?;
+            Some(socket.local_addr().ok()?.as_socket()?.ip())
         };
-        let found = [ask("0.0.0.0:0", "192.0.2.1:9"), ask("[::]:0", "[2001:db8::1]:9")];
+        let found = [ask("192.0.2.1:9"), ask("[2001:db8::1]:9")];
         Ok(found
             .into_iter()
             .flatten()
@@ -422,8 +494,26 @@ mod tests {
     #[tokio::test]
     async fn system_lists_something() {
         // Every machine that runs tests has at least a loopback interface that is up or an address.
-        let watch = NetWatch::start(exclude()).await;
+        let watch = NetWatch::start(exclude(), Source::System, Sockets::default()).await;
         let addresses = watch.addresses().borrow().clone();
         assert!(addresses.iter().all(|a| !is_special(a)), "{addresses:?}");
+    }
+
+    #[tokio::test]
+    async fn embedder_tells_of_networks_and_each_is_a_change() {
+        let told = |addresses: &[&str]| Told {
+            addresses: Some(addresses.iter().map(|a| a.parse().unwrap()).collect()),
+        };
+        let (sender, receiver) = watch::channel(told(&["192.0.2.7", "fe80::1"]));
+        let watch = NetWatch::start(exclude(), Source::Told(receiver), Sockets::default()).await;
+        let mut addresses = watch.addresses();
+        let here: Vec<IpAddr> = vec!["192.0.2.7".parse().unwrap()];
+        assert_eq!(*addresses.borrow_and_update(), here);
+        sender.send_replace(told(&["192.0.2.7"]));
+        addresses.changed().await.unwrap();
+        assert_eq!(*addresses.borrow_and_update(), here);
+        sender.send_replace(told(&[]));
+        addresses.changed().await.unwrap();
+        assert_eq!(*addresses.borrow_and_update(), Vec::<IpAddr>::new());
     }
 }

@@ -10,10 +10,18 @@
 //!      └────────── leave ─────────────┤  └ Failed ◀┘ ◀────────── on ──────────┘
 //! ```
 //!
+//! [`Service::run`] is a daemon of its own, with signals and a control socket; [`Service::start`] is for programs that
+//! have it inside them, such as a phone's VPN service, and says the same to them directly.
+//!
 //! The switch is kept in the state directory. A node that cannot start, or ends without having been told to, is tried
 //! again at growing distances.
 
+mod embedded;
+pub mod hosting;
+mod own_network;
 mod problem;
+
+pub use embedded::{Embedded, Pong};
 
 use crate::{
     clock,
@@ -26,6 +34,7 @@ use crate::{
             ServiceState,
         },
     },
+    control_loop::Ask,
     daemon::{self, DaemonError, Ending, Front, Handle},
     join::{self, JoinError},
     logging, membership,
@@ -33,6 +42,7 @@ use crate::{
     state::{Content, Item, StateDir, StateError},
     system::{Reload, Stop},
 };
+use hosting::Host;
 use osier_proto::invite::Invite;
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
@@ -65,58 +75,36 @@ impl Service {
     /// When the state directory or the control socket cannot be used. What keeps the node from running is
     /// no error here: it is told by `GET /v1/service`.
     pub async fn run(config: Config) -> Result<(), DaemonError> {
+        Self::run_with_host(config, None).await
+    }
+
+    /// As [`Self::run`], with something that runs a registry: the service then can make a network.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_with_host(config: Config, host: Option<Box<dyn Host>>) -> Result<(), DaemonError> {
         let failed = |source| DaemonError::System {
             what: "cannot watch for signals",
             source,
         };
         let mut stop = Stop::watch().map_err(failed)?;
         let mut reload = Reload::watch().map_err(failed)?;
-        let dir = Arc::new(StateDir::create(&config.state_dir)?);
-        // A mistake in them keeps the node from running, which is told; the front end must be able to ask.
-        let settings = Settings::load(dir.path()).unwrap_or_else(|error| {
-            tracing::error!(%error, "going on without settings");
-            Settings::default()
-        });
-        if let Err(error) = daemon::init_log(&config, &settings) {
-            tracing::error!(%error, "going on with the default log");
-        }
-        let (orders, mut questions) = mpsc::channel(ORDERS);
-        let (events, _) = broadcast::channel(daemon::EVENTS);
-        let (end, ended) = watch::channel(Ending::NotYet);
-        let on = read_switch(&dir)?;
-        let (stage, current) = watch::channel(Stage {
-            managed: true,
-            state: ServiceState::Starting,
-            on,
-            member: None,
-            problem: None,
-            node: None,
-            started: std::time::Instant::now(),
-        });
-        let context = Context {
-            stage: current,
-            orders: Some(orders),
-            events: events.clone(),
-            ended,
-            dir: Arc::downgrade(&dir),
-        };
-        let server = daemon::listen(&config, &settings, &dir, context)?;
-        tracing::info!(on, "service started");
-        let mut keeper = Keeper {
-            config,
-            dir,
-            stage,
-            events: events.clone(),
-            node: None,
-            failures: 0,
-            retry_at: None,
-        };
+        let Opened {
+            mut keeper,
+            mut questions,
+            context,
+            settings,
+            end,
+        } = open(config, host)?;
+        let events = context.events.clone();
+        let server = daemon::listen(&keeper.config, &settings, &keeper.dir, context)?;
+        tracing::info!(on = keeper.stage.borrow().on, "service started");
         tokio::select! {
-            () = keeper.work(&mut questions, &mut reload) => {}
+            () = keeper.work(&mut questions, Some(&mut reload)) => {}
             () = stop.requested() => {}
         }
         tokio::select! {
-            () = keeper.stop_node() => {}
+            () = keeper.stop() => {}
             () = stop.requested() => tracing::warn!("second signal: ending at once"),
         }
         drop(keeper);
@@ -130,12 +118,72 @@ impl Service {
     }
 }
 
+/// A service that is about to work.
+struct Opened {
+    keeper: Keeper,
+    questions: mpsc::Receiver<Order>,
+    context: Context,
+    settings: Settings,
+    end: watch::Sender<Ending>,
+}
+
+fn open(config: Config, host: Option<Box<dyn Host>>) -> Result<Opened, DaemonError> {
+    let dir = Arc::new(StateDir::create(&config.state_dir)?);
+    // A mistake in them keeps the node from running, which is told; the front end must be able to ask.
+    let settings = Settings::load(dir.path()).unwrap_or_else(|error| {
+        tracing::error!(%error, "going on without settings");
+        Settings::default()
+    });
+    if let Err(error) = daemon::init_log(&config, &settings) {
+        tracing::error!(%error, "going on with the default log");
+    }
+    let (orders, questions) = mpsc::channel(ORDERS);
+    let (events, _) = broadcast::channel(daemon::EVENTS);
+    let (end, ended) = watch::channel(Ending::NotYet);
+    let on = read_switch(&dir)?;
+    let (stage, current) = watch::channel(Stage {
+        managed: true,
+        state: ServiceState::Starting,
+        on,
+        member: None,
+        problem: None,
+        hosting: None,
+        node: None,
+        started: std::time::Instant::now(),
+    });
+    let context = Context {
+        stage: current,
+        orders: Some(orders),
+        events: events.clone(),
+        ended,
+        dir: Arc::downgrade(&dir),
+    };
+    let keeper = Keeper {
+        config,
+        dir,
+        stage,
+        events,
+        host,
+        node: None,
+        failures: 0,
+        retry_at: None,
+    };
+    Ok(Opened {
+        keeper,
+        questions,
+        context,
+        settings,
+        end,
+    })
+}
+
 /// The one owner of the service's state.
 struct Keeper {
     config: Config,
     dir: Arc<StateDir>,
     stage: watch::Sender<Stage>,
     events: broadcast::Sender<EventLine>,
+    host: Option<Box<dyn Host>>,
     node: Option<Handle>,
     /// Attempts to start it in a row that came to nothing.
     failures: u32,
@@ -144,7 +192,8 @@ struct Keeper {
 
 impl Keeper {
     /// Returns when the service is to end.
-    async fn work(&mut self, orders: &mut mpsc::Receiver<Order>, reload: &mut Reload) {
+    async fn work(&mut self, orders: &mut mpsc::Receiver<Order>, mut reload: Option<&mut Reload>) {
+        self.serve().await;
         self.settle(None).await;
         loop {
             let node = &mut self.node;
@@ -166,7 +215,7 @@ impl Keeper {
                     self.fail(problem::of(&error));
                 }
                 () = sleep_until(self.retry_at) => self.start().await,
-                () = reload.requested() => {
+                () = requested(&mut reload) => {
                     let result = match &self.node {
                         Some(node) => node.reload().await.map_err(|error| error.to_string()),
                         None => self.reload().map_err(|error| error.message),
@@ -182,27 +231,51 @@ impl Keeper {
     async fn carry_out(&mut self, order: Order) {
         match order {
             Order::Join { invite, name, lines } => {
-                let last = match self.join(&invite, name, &lines).await {
-                    Ok(()) => JoinLine::Done {
-                        service: Box::new(self.stage.borrow().service()),
-                    },
-                    Err(error) => {
-                        tracing::warn!(code = error.code, "the join failed");
-                        JoinLine::Failed {
-                            code: error.code,
-                            message: error.message,
-                            fix: error.fix,
-                        }
-                    }
-                };
-                let _ = lines.try_send(last);
+                let result = self.join(&invite, name, &lines).await;
+                let _ = lines.try_send(self.last_line(result));
             }
+            Order::Create { network, name, lines } => {
+                let result = self.create(&network, name, &lines).await;
+                let _ = lines.try_send(self.last_line(result));
+            }
+            Order::Invite { request, reply } => drop(reply.send(self.invite(&request).await)),
             Order::Leave(reply) => drop(reply.send(self.leave().await)),
             Order::On(reply) => drop(reply.send(self.switch(true).await)),
             Order::Off(reply) => drop(reply.send(self.switch(false).await)),
             Order::Reload(reply) => drop(reply.send(self.reload())),
+            Order::Sleep(reply) => self.pass_on(Ask::Sleep(reply)).await,
+            Order::Wake(reply) => match self.retry_at {
+                Some(_) => {
+                    self.start().await;
+                    let _ = reply.send(());
+                }
+                None => self.pass_on(Ask::Wake(reply)).await,
+            },
             // Taken by the caller.
             Order::Down => {}
+        }
+    }
+
+    /// Without a node there is nothing to do, which dropping the question says.
+    async fn pass_on(&self, ask: Ask) {
+        if let Some(node) = &self.node {
+            let _ = node.asks().send(ask).await;
+        }
+    }
+
+    fn last_line(&self, result: Result<(), ErrorReply>) -> JoinLine {
+        match result {
+            Ok(()) => JoinLine::Done {
+                service: Box::new(self.stage.borrow().service()),
+            },
+            Err(error) => {
+                tracing::warn!(code = error.code, "the join failed");
+                JoinLine::Failed {
+                    code: error.code,
+                    message: error.message,
+                    fix: error.fix,
+                }
+            }
         }
     }
 
@@ -306,6 +379,14 @@ impl Keeper {
         });
     }
 
+    /// The node first: it tells its registry that it goes.
+    async fn stop(&mut self) {
+        self.stop_node().await;
+        if let Some(host) = &mut self.host {
+            host.stop().await;
+        }
+    }
+
     /// A planned stop, if there is something to stop.
     async fn stop_node(&mut self) {
         self.retry_at = None;
@@ -366,7 +447,7 @@ impl Keeper {
             self.stop_node().await;
             self.publish(|stage| stage.state = ServiceState::Joining);
             let name = name.unwrap_or_else(join::default_name);
-            if let Err(error) = join::enrol(&self.dir, invite, &name).await {
+            if let Err(error) = join::enrol(&self.dir, invite, &name, &self.config.sockets).await {
                 self.settle(None).await;
                 return Err(problem::of_join(&error));
             }
@@ -445,6 +526,13 @@ fn read_switch(dir: &StateDir) -> Result<bool, StateError> {
         tracing::warn!("the file of the switch was damaged: it is on");
     }
     Ok(switch.is_none_or(|switch| switch.on))
+}
+
+async fn requested(reload: &mut Option<&mut Reload>) {
+    match reload {
+        Some(reload) => reload.requested().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -168,7 +168,9 @@ pub fn parse_pin(text: &str) -> Option<[u8; 32]> {
 }
 
 fn is_http_url(url: &str) -> bool {
-    reqwest::Url::parse(url).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
+    let is_http = |u: &hyper::Uri| matches!(u.scheme_str(), Some("http" | "https"));
+    url.parse()
+        .is_ok_and(|u| is_http(&u) && u.host().is_some_and(|host| !host.is_empty()))
 }
 
 #[cfg(test)]

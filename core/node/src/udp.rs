@@ -5,9 +5,12 @@
 //! on ICMP. Only what asks for the path's MTU may not ([`Udp::try_send_whole`]). Addresses are IPv4 or IPv6 proper
 //! outside this module, never IPv4 inside IPv6.
 
-use crate::system::{self, Readable, SocketWatch};
+use crate::{
+    sockets::{SocketError, Sockets},
+    system::{self, Readable, SocketWatch},
+};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
@@ -32,6 +35,8 @@ pub enum UdpError {
     InUse(u16),
     #[error("no permission to use UDP port {0}: choose one above 1023")]
     Privileged(u16),
+    #[error("the system does not let the UDP socket past the VPN: {0}")]
+    NotProtected(String),
     #[error("cannot open a UDP socket: {0}")]
     Io(#[from] io::Error),
 }
@@ -59,26 +64,32 @@ pub struct Udp {
 
 impl Udp {
     pub fn bind(choice: PortChoice) -> Result<Self, UdpError> {
+        Self::bind_with(choice, &Sockets::default())
+    }
+
+    /// With a socket from `sockets`.
+    pub fn bind_with(choice: PortChoice, sockets: &Sockets) -> Result<Self, UdpError> {
         match choice {
-            PortChoice::Exactly(port) => Self::bind_port(port),
+            PortChoice::Exactly(port) => Self::bind_port(port, sockets),
             PortChoice::Default => {
                 for port in DEFAULT_PORT..=DEFAULT_PORT + NEARBY {
-                    match Self::bind_port(port) {
+                    match Self::bind_port(port, sockets) {
                         Err(UdpError::InUse(_)) => {}
                         other => return other,
                     }
                 }
-                Self::bind_port(0)
+                Self::bind_port(0, sockets)
             }
         }
     }
 
-    fn bind_port(port: u16) -> Result<Self, UdpError> {
-        let (socket, dual_stack) = match open(port, true) {
+    fn bind_port(port: u16, sockets: &Sockets) -> Result<Self, UdpError> {
+        let open = |dual_stack| open(port, dual_stack, sockets);
+        let (socket, dual_stack) = match open(true) {
             Ok(socket) => (socket, true),
-            Err(error) if is_taken(&error) => return Err(explain(error, port)),
+            Err(error) if is_final(&error) => return Err(explain(error, port)),
             // A system without IPv6.
-            Err(_) => (open(port, false).map_err(|e| explain(e, port))?, false),
+            Err(_) => (open(false).map_err(|e| explain(e, port))?, false),
         };
         let socket = UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
@@ -211,13 +222,13 @@ pub fn is_too_large(error: &io::Error) -> bool {
     system::is_too_large(error)
 }
 
-fn open(port: u16, dual_stack: bool) -> io::Result<Socket> {
+fn open(port: u16, dual_stack: bool, sockets: &Sockets) -> Result<Socket, SocketError> {
     let (domain, address) = if dual_stack {
         (Domain::IPV6, IpAddr::from(Ipv6Addr::UNSPECIFIED))
     } else {
         (Domain::IPV4, IpAddr::from(Ipv4Addr::UNSPECIFIED))
     };
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = sockets.open(domain, Type::DGRAM)?;
     if dual_stack {
         socket.set_only_v6(false)?;
     }
@@ -225,18 +236,25 @@ fn open(port: u16, dual_stack: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn is_taken(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
-    )
+/// Whether IPv4 alone would fail in the same way.
+fn is_final(error: &SocketError) -> bool {
+    match error {
+        SocketError::NotProtected(_) => true,
+        SocketError::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+        ),
+    }
 }
 
-fn explain(error: io::Error, port: u16) -> UdpError {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => UdpError::InUse(port),
-        io::ErrorKind::PermissionDenied => UdpError::Privileged(port),
-        _ => UdpError::Io(error),
+fn explain(error: SocketError, port: u16) -> UdpError {
+    match error {
+        SocketError::NotProtected(reason) => UdpError::NotProtected(reason),
+        SocketError::Io(error) => match error.kind() {
+            io::ErrorKind::AddrInUse => UdpError::InUse(port),
+            io::ErrorKind::PermissionDenied => UdpError::Privileged(port),
+            _ => UdpError::Io(error),
+        },
     }
 }
 
@@ -298,6 +316,19 @@ mod tests {
         let error = Udp::bind(PortChoice::Exactly(first.port())).unwrap_err();
         assert!(matches!(error, UdpError::InUse(port) if port == first.port()));
         assert!(error.to_string().contains(&first.port().to_string()));
+    }
+
+    #[test]
+    fn socket_that_the_embedder_refuses_is_not_used() {
+        use crate::sockets::tests::Counting;
+        use std::sync::{Arc, atomic::Ordering};
+        let counting = Arc::new(Counting::default());
+        let sockets = Sockets::protected_by(counting.clone());
+        Udp::bind_with(PortChoice::Exactly(0), &sockets).unwrap();
+        assert!(counting.asked.load(Ordering::SeqCst) > 0);
+        counting.refuses.store(true, Ordering::SeqCst);
+        let error = Udp::bind_with(PortChoice::Default, &sockets).unwrap_err();
+        assert!(matches!(error, UdpError::NotProtected(_)), "{error}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use osier_core::{
     join::{JoinError, JoinOptions, LeaveError, join, leave},
     membership::Membership,
     registry::{Client, Job, Registries, RegistryError, Report, Worker, WorkerConfig},
+    sockets::Sockets,
     state::{StateDir, StateError},
 };
 use osier_proto::invite::Invite;
@@ -115,6 +116,7 @@ fn worker(membership: &Membership) -> (Worker, mpsc::Receiver<Report>) {
         membership.registries.clone(),
         membership.keys.clone(),
         network.id(),
+        Sockets::default(),
     )
     .unwrap();
     let (reports, reader) = mpsc::channel(16);
@@ -336,12 +338,24 @@ async fn revoked_member_is_refused_with_a_code() {
     let world = World::new(false).await;
     let alice = world.member("alice").await;
     world.registry.revoke_node("alice").await.unwrap();
-    let client = Client::new(alice.registries.clone(), alice.keys.clone(), alice.network.id()).unwrap();
+    let client = Client::new(
+        alice.registries.clone(),
+        alice.keys.clone(),
+        alice.network.id(),
+        Sockets::default(),
+    )
+    .unwrap();
     match client.renew(&alice.network.root).await {
         Err(RegistryError::Refused { code, .. }) => assert_eq!(code, "revoked"),
         other => panic!("{other:?}"),
     }
-    let none = Client::new(Registries::default(), alice.keys.clone(), alice.network.id()).unwrap();
+    let none = Client::new(
+        Registries::default(),
+        alice.keys.clone(),
+        alice.network.id(),
+        Sockets::default(),
+    )
+    .unwrap();
     assert_eq!(
         none.renew(&alice.network.root).await.unwrap_err(),
         RegistryError::NoneConfigured

@@ -147,8 +147,13 @@ impl SignedNetwork {
     }
 }
 
+/// Whether a network can be called so.
+pub fn valid_name(name: &str) -> bool {
+    (1..=MAX_NETWORK_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
 fn check_name(name: &str) -> Result<(), DecodeError> {
-    let fits = (1..=MAX_NETWORK_NAME).contains(&name.len()) && !name.chars().any(char::is_control);
+    let fits = valid_name(name);
     if fits {
         Ok(())
     } else {

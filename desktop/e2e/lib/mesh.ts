@@ -1,4 +1,4 @@
-// A real network on the loopback address: a registry, nodes, and a service that belongs to nothing yet.
+// A real network, on the loopback address unless told otherwise: a registry, nodes, and a service that belongs to nothing yet.
 
 import { spawnSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
@@ -14,11 +14,13 @@ export class Mesh {
   private readonly started: Running[] = []
   private url = ''
 
-  static async open(): Promise<Mesh> {
-    const mesh = new Mesh()
+  private constructor(private readonly address: string) {}
+
+  static async open(address = '127.0.0.1'): Promise<Mesh> {
+    const mesh = new Mesh(address)
     try {
       mesh.osier(['network', 'create', mesh.place('network'), '--name', 'test'])
-      const registry = mesh.start(['registry', 'serve', '--json', '--dir', mesh.place('network'), '--listen', '127.0.0.1:0'])
+      const registry = mesh.start(['registry', 'serve', '--json', '--dir', mesh.place('network'), '--listen', `${address}:0`])
       const ready = JSON.parse(await registry.line(/^\{.*"ready"/)) as { address: string }
       mesh.url = `http://${ready.address}`
     } catch (error) {
@@ -33,15 +35,15 @@ export class Mesh {
     return (JSON.parse(said) as { invite: string }).invite
   }
 
-  /** A node that has joined and runs. */
-  async node(name: string): Promise<void> {
+  /** A node that has joined and runs; with a device, if wanted. */
+  async node(name: string, { tun = false } = {}): Promise<void> {
     this.osier(['join', '-', '--name', name, '--state-dir', this.place(name)], this.invite())
-    await this.up(name, [])
+    await this.up(name, tun ? [] : ['--no-tun'])
   }
 
   /** A service that waits for its invite; the answer is its socket. */
   async service(name: string): Promise<string> {
-    await this.up(name, ['--service'])
+    await this.up(name, ['--no-tun', '--service'])
     return join(this.place(name), 'control.sock')
   }
 
@@ -60,6 +62,16 @@ export class Mesh {
     if (result.status !== 0) throw new Error(`nft: ${result.stderr} (run the tests by \`make desktop-test\`)`)
   }
 
+  /** What the nodes say and have logged: for a test that fails. */
+  story(): string {
+    const nodes = [...this.ports.keys()].map((name) => {
+      const { stdout, stderr } = spawnSync(program('OSIER'), ['peers', '--state-dir', this.place(name)], { encoding: 'utf8' })
+      return `${name}: ${stdout}${stderr}`
+    })
+    const logs = this.started.map((running) => running.output.slice(-60).join('\n'))
+    return [...nodes, ...logs].join('\n---\n')
+  }
+
   async close(): Promise<void> {
     for (const running of this.started.reverse()) await running.stop()
     spawnSync('nft', ['delete', 'table', 'inet', 'cut'])
@@ -69,9 +81,9 @@ export class Mesh {
   private async up(name: string, more: string[]): Promise<void> {
     const port = await freeUdpPort()
     this.ports.set(name, port)
-    const endpoint = `127.0.0.1:${port}`
+    const endpoint = `${this.address}:${port}`
     const state = ['--state-dir', this.place(name)]
-    const running = this.start(['up', '--no-tun', '--no-upnp', '--port', String(port), '--endpoint', endpoint, ...state, ...more])
+    const running = this.start(['up', '--no-upnp', '--port', String(port), '--endpoint', endpoint, ...state, ...more])
     await until(`${name} to answer`, () => {
       if (running.ended) throw new Error(running.output.slice(-3).join(' | '))
       // 4: a service that has not joined answers so.

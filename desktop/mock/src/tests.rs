@@ -7,8 +7,8 @@ use crate::{
 use osier_control::{
     client::{Client, ClientError},
     types::{
-        Diagnostics, EventLine, JoinLine, JoinRequest, Member, Peer, ProbeLine, ProbeRequest, Route, Service,
-        ServiceState, Session, Status, Topology, TraceLine, Usage,
+        Diagnostics, EventLine, InviteReply, JoinLine, JoinRequest, Member, Peer, ProbeLine, ProbeRequest,
+        Route, Service, ServiceState, Session, Status, Topology, TraceLine, Usage,
     },
 };
 use serde::de::DeserializeOwned;
@@ -58,7 +58,8 @@ fn every_answer_is_one_of_the_control_api() {
                 "GET /v1/bundle" => assert!(body.is_string(), "{place}"),
                 "POST /v1/probe" => lines::<ProbeLine>(&body, &place),
                 "POST /v1/trace" => lines::<TraceLine>(&body, &place),
-                "POST /v1/join" => lines::<JoinLine>(&body, &place),
+                "POST /v1/invite" => read::<InviteReply>(&body, &place),
+                "POST /v1/join" | "POST /v1/network" => lines::<JoinLine>(&body, &place),
                 "GET /v1/events" => lines::<EventLine>(&body, &place),
                 _ => panic!("{place}: no such request"),
             }

@@ -5,10 +5,11 @@ use crate::failure::Failure;
 use osier_control::{
     client::{Client, Lines},
     types::{
-        Diagnostics, EventLine, JoinLine, JoinRequest, Member, Peer, ProbeLine, ProbeRequest, Route, Service,
-        Status, Topology, TraceLine, TraceRequest, Usage,
+        Diagnostics, EventLine, InviteReply, InviteRequest, JoinLine, JoinRequest, Member, NetworkRequest,
+        Peer, ProbeLine, ProbeRequest, Route, Service, Status, Topology, TraceLine, TraceRequest, Usage,
     },
 };
+use qrcode::{Color, EcLevel, QrCode};
 use serde::{Serialize, de::DeserializeOwned};
 use tauri::{State, ipc::Channel};
 use tokio::sync::watch;
@@ -84,6 +85,41 @@ pub(crate) async fn join(
     lines: Channel<JoinLine>,
 ) -> Answer<()> {
     pass_on(client.join(&JoinRequest { invite, name }).await?, &lines).await
+}
+
+#[tauri::command]
+pub(crate) async fn create_network(
+    client: State<'_, Client>,
+    network: String,
+    name: Option<String>,
+    lines: Channel<JoinLine>,
+) -> Answer<()> {
+    let request = NetworkRequest { network, name };
+    pass_on(client.create_network(&request).await?, &lines).await
+}
+
+/// An invite, and its QR code.
+#[derive(Serialize)]
+pub(crate) struct NewInvite {
+    #[serde(flatten)]
+    reply: InviteReply,
+    /// A row of modules each, `1` for a dark one; none where the code would be larger than the largest.
+    qr: Vec<String>,
+}
+
+#[tauri::command]
+pub(crate) async fn invite(client: State<'_, Client>) -> Answer<NewInvite> {
+    let reply = client.invite(&InviteRequest::default()).await?;
+    let qr = rows(&reply.invite);
+    Ok(NewInvite { reply, qr })
+}
+
+fn rows(text: &str) -> Vec<String> {
+    let Ok(code) = QrCode::with_error_correction_level(text, EcLevel::L) else {
+        return Vec::new();
+    };
+    let bits = |row: &[Color]| row.iter().map(|module| module.select('1', '0')).collect();
+    code.to_colors().chunks(code.width()).map(bits).collect()
 }
 
 /// Everything that happens, until the service ends.

@@ -44,6 +44,8 @@ fn main() -> ExitCode {
             api::bundle,
             api::switch,
             api::join,
+            api::create_network,
+            api::invite,
             api::leave,
             api::ping,
             api::ping_stop,

@@ -7,6 +7,7 @@ import type {
   Failure,
   JoinLine,
   Member,
+  NewInvite,
   Peer,
   ProbeLine,
   Route,
@@ -56,6 +57,11 @@ export const api = {
   /** Resolves when the last line has come. */
   join: (invite: string, name: string | null, take: (line: JoinLine) => void) =>
     invoke<void>('join', { invite, name, lines: channel(take) }),
+  /** Resolves when the last line has come. */
+  createNetwork: (network: string, name: string | null, take: (line: JoinLine) => void) =>
+    invoke<void>('create_network', { network, name, lines: channel(take) }),
+  /** For one device and one day. */
+  invite: () => invoke<NewInvite>('invite'),
   /** Resolves when it was stopped, or another one has begun. */
   ping: (target: string, take: (line: ProbeLine) => void) => invoke<void>('ping', { target, lines: channel(take) }),
   pingStop: () => invoke<void>('ping_stop'),

@@ -49,6 +49,17 @@ export interface Service {
   on: boolean
   member: Membership | null
   problem: Problem | null
+  /** The network whose registry this service runs. */
+  hosting?: { network: string; serving: boolean } | null
+}
+
+/** A secret until it is used. */
+export interface NewInvite {
+  invite: string
+  expires: number
+  registries: string[]
+  /** Its QR code: a row of modules each, `1` for a dark one. */
+  qr: string[]
 }
 
 export type ConnectionState =

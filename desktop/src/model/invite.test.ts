@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { en } from '../texts/en'
-import { inviteError, nameError, refusalText, tidy } from './invite'
+import { inviteError, nameError, networkNameError, refusalText, tidy } from './invite'
 
 test('white space of e-mails and terminals does not matter', () => {
   expect(tidy(' osier://join/\n  AbC\tdEf ')).toBe('osier://join/AbCdEf')
@@ -35,4 +35,10 @@ test('every refusal that the service documents has words of its own', () => {
 test('of any other, the service’s own words are shown', () => {
   expect(refusalText('disk', 'the disk is full', 'make room', '')).toBe('Joining failed: the disk is full. make room')
   expect(refusalText(null, 'broken', null, '')).toBe('Joining failed: broken')
+})
+
+test('a network is called what people like, within limits', () => {
+  for (const good of ['home', 'Grünfeld & Söhne', 'x'.repeat(63)]) expect(networkNameError(good)).toBeNull()
+  expect(networkNameError('  ')).toBe(en.create.empty)
+  expect(networkNameError('ü'.repeat(32))).toBe(en.create.tooLong)
 })

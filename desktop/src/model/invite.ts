@@ -31,6 +31,16 @@ export function nameError(name: string): string | null {
   return /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/i.test(text) ? null : texts.join.error.badName
 }
 
+/** Octets, as certificates count. */
+const LONGEST_NETWORK_NAME = 63
+
+/** What is wrong with the name of a network that is to be made. */
+export function networkNameError(name: string): string | null {
+  const text = name.trim()
+  if (text === '') return texts.create.empty
+  return new TextEncoder().encode(text).length > LONGEST_NETWORK_NAME ? texts.create.tooLong : null
+}
+
 /** The text for a refusal of the service or the registry. */
 export function refusalText(code: string | null | undefined, message: string, fix: string | null, name: string): string {
   const e = texts.join.error

@@ -7,6 +7,7 @@ import { milliseconds } from '../model/format'
 import { counted, fill, texts } from '../texts'
 import { Keyed, h, name, set, setText, show } from '../ui/dom'
 import { DeviceDetail } from './device'
+import { InviteCard } from './invite'
 import type { Screen } from './screen'
 
 const t = texts.devices
@@ -32,12 +33,14 @@ export function devices(app: App): Screen {
   const empty = h('p', { class: 'empty', hidden: true })
   const list = h('ul', { class: 'devices' })
   const rows = new Keyed<Device, HTMLLIElement>(list, (d) => d.node, makeRow, updateRow)
+  const inviting = new InviteCard()
   const detail = new DeviceDetail(() => app.go('devices'))
   const overview = h(
     'div',
     { class: 'overview' },
     h('h1', { tabindex: -1 }, t.title),
     h('div', { class: 'tools' }, search, h('div', { class: 'segments', role: 'group', 'aria-label': t.filter }, ...filters)),
+    inviting.element,
     count,
     empty,
     list,
@@ -123,6 +126,7 @@ export function devices(app: App): Screen {
       const before = wanted
       wanted = place.device
       entered += 1
+      inviting.update((app.snapshot.service?.hosting ?? null) !== null)
       showList()
       showDetail()
       if (wanted === null && before !== null) rows.get(before)?.querySelector('button')?.focus()
@@ -131,8 +135,10 @@ export function devices(app: App): Screen {
     leave() {
       entered += 1
       detail.show(null)
+      inviting.leave()
     },
     update() {
+      inviting.update((app.snapshot.service?.hosting ?? null) !== null)
       if (performance.now() - fetched > FETCH_MS || !loaded) void load()
     },
   }

@@ -6,17 +6,12 @@ import type { App } from '../app'
 import { PREFIX, inviteError, nameError, refusalText, tidy } from '../model/invite'
 import { fill, texts } from '../texts'
 import { h, set, setText, show } from '../ui/dom'
+import { creating } from './create'
 import type { Screen } from './screen'
 
 const t = texts.join
 /** Larger pictures are scaled down: a code that needs more is not one that a phone could read. */
 const LARGEST_PICTURE = 1600
-/** What makes a network; the registry runs where it is reachable, which is seldom a desktop. */
-const STEPS = [
-  ['create', 'osier network create --name home'],
-  ['serve', 'osier registry serve --self-signed'],
-  ['invite', 'osier invite --url https://HOST:6690'],
-] as const
 
 export function join(app: App): Screen {
   const invite = h('textarea', {
@@ -84,13 +79,22 @@ export function join(app: App): Screen {
     h('p', { class: 'lead' }, t.lead),
     member,
     form,
-    creating(),
+    creating(app, wantedName),
   )
   let busy = false
 
   function explain(message: HTMLElement, field: HTMLElement, text: string): void {
     setText(message, text)
     set(field, 'aria-invalid', text === '' ? null : 'true')
+  }
+
+  /** Null for the machine's name; undefined when it cannot be, which is told. */
+  function wantedName(): string | null | undefined {
+    const wrong = nameError(deviceName.value)
+    explain(nameMessage, deviceName, wrong ?? '')
+    if (wrong === null) return deviceName.value.trim() || null
+    deviceName.focus()
+    return undefined
   }
 
   async function paste(): Promise<void> {
@@ -136,23 +140,21 @@ export function join(app: App): Screen {
     event.preventDefault()
     if (busy) return
     const wrongInvite = inviteError(invite.value)
-    const wrongName = nameError(deviceName.value)
     explain(inviteMessage, invite, wrongInvite ?? '')
-    explain(nameMessage, deviceName, wrongName ?? '')
     setText(result, '')
+    const name = wantedName()
     if (wrongInvite !== null) return invite.focus()
-    if (wrongName !== null) return deviceName.focus()
+    if (name === undefined) return
     setBusy(true)
-    const name = deviceName.value.trim()
     try {
       let last: JoinLine | null = null
-      await api.join(tidy(invite.value), name === '' ? null : name, (line) => {
+      await api.join(tidy(invite.value), name, (line) => {
         last = line
       })
-      finish(last, name)
+      finish(last, name ?? '')
     } catch (error) {
       const { code, message, fix } = failureOf(error)
-      setText(result, refusalText(code, message, fix ?? null, name))
+      setText(result, refusalText(code, message, fix ?? null, name ?? ''))
     }
     setBusy(false)
     await app.refresh()
@@ -218,12 +220,4 @@ async function codeIn(picture: File): Promise<{ content: string } | null | 'brok
   } catch {
     return 'broken'
   }
-}
-
-function creating(): HTMLElement {
-  const c = texts.create
-  const steps = STEPS.map(([step, command]) =>
-    h('li', {}, h('span', {}, c.steps[step]), h('code', { class: 'command', dir: 'ltr' }, command)),
-  )
-  return h('details', { class: 'card create' }, h('summary', {}, t.byCreating), h('p', {}, c.lead), h('ol', {}, ...steps), h('p', {}, c.then))
 }

@@ -17,6 +17,9 @@ const EDGES: &[(&str, &[&str])] = &[
         "osier-cli",
         &["osier-babel", "osier-proto", "osier-core", "osier-registry"],
     ),
+    // A phone's app: types and conversions.
+    ("osier-mobile", &["osier-core"]),
+    ("osier-mobile-bindgen", &[]),
     // A window: what it knows of a node is what the control API says.
     ("osier-desktop", &["osier-control"]),
     ("osier-desktop-mock", &[]),
@@ -29,6 +32,7 @@ const TEST_EDGES: &[(&str, &[&str])] = &[
     ("osier-proto", &["osier-dataplane"]),
     ("osier-dataplane", &["osier-test-support"]),
     ("osier-desktop-mock", &["osier-control"]),
+    ("osier-mobile", &["osier-registry"]),
     (
         "osier-core",
         &["osier-lab", "osier-registry", "osier-test-support"],

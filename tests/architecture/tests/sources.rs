@@ -84,9 +84,31 @@ fn only_the_engine_names_ring_in_protocol_crates() {
     }
 }
 
+/// An embedder must see every socket towards the outside before it is used.
+#[test]
+fn one_module_of_the_shell_opens_its_sockets() {
+    const OPENERS: &[&str] = &[
+        "Socket::new(",
+        "UdpSocket::bind",
+        "TcpStream::connect",
+        "TcpSocket::new_v",
+        "reqwest::",
+    ];
+    each_line("core/node/src", |file, number, line| {
+        // The bridge to Babel's routers is no part of a node, and in no VPN.
+        let may = file == "core/node/src/sockets.rs" || file.starts_with("core/node/src/babel_mode/");
+        for opener in OPENERS {
+            assert!(
+                may || !line.contains(opener),
+                "{file}:{number} opens a socket that no embedder sees: {line}"
+            );
+        }
+    });
+}
+
 #[test]
 fn files_can_be_read_in_one_sitting() {
-    for folder in ["core", "tests"] {
+    for folder in ["core", "mobile-bindings", "tests"] {
         for path in files(&root().join(folder), &[".rs"]) {
             let lines = fs::read_to_string(&path).unwrap().lines().count();
             assert!(
@@ -103,6 +125,7 @@ fn nothing_is_left_undone_or_skipped() {
     let marks = ["todo!(", "unimplemented!(", "#[ignore"];
     for folder in [
         "core",
+        "mobile-bindings",
         "tests/conformance",
         "tests/e2e",
         "tests/explore",

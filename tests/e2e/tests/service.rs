@@ -116,6 +116,61 @@ fn service_joins_is_switched_and_remembers_it() -> osier_lab::Result<()> {
 }
 
 #[test]
+fn service_makes_a_network_and_lets_others_in() -> osier_lab::Result<()> {
+    Lab::run("hosting", |lab| {
+        let internet = Internet::new(lab)?;
+        let mut desk = Member::outsider(lab, internet.host("desk")?, &OPTIONS);
+        desk.up()?;
+        until_state(&desk, "not-joined")?;
+        ensure!(desk.get("/v1/service")?["hosting"].is_null());
+        ensure!(refusal(desk.ask(&["invite", "--hosted"]))?.contains("no network was made"));
+        ensure!(refusal(desk.ask(&["network", "host", "--name", ""]))?.contains("\"exit\": 2"));
+
+        let host = ["network", "host", "--name", "Grünfeld", "--node-name", "desk"];
+        let joined = desk.ask(&host)?;
+        ensure!(
+            joined["network"] == "Grünfeld" && joined["name"] == "desk",
+            "{joined}"
+        );
+        until_state(&desk, "running")?;
+        ensure!(refusal(desk.ask(&host))?.contains("belongs to the network Grünfeld"));
+        let serving = |desk: &Member| {
+            desk.get("/v1/service")
+                .is_ok_and(|s| s["hosting"]["network"] == "Grünfeld" && s["hosting"]["serving"] == true)
+        };
+        ensure!(serving(&desk));
+
+        let invite = |desk: &Member| -> Result<String> {
+            let said = desk.ask(&["invite", "--hosted"])?;
+            Ok(said["invite"].as_str().context("no invite")?.to_owned())
+        };
+        let mut other = Member::join(lab, internet.host("other")?, &invite(&desk)?, &OPTIONS[1..])?;
+        other.up()?;
+        until_neighbours(&desk, 1)?;
+        // Wherever the first one goes, its registry is found through the mesh.
+        let urls = other.ask(&["status"])?["registry"]["urls"].to_string();
+        let address = desk.ask(&["status"])?["address"].as_str().map(str::to_owned);
+        let address = address.context("no address")?;
+        ensure!(urls.contains(&format!("https://[{address}]:6690")), "{urls}");
+
+        // It is there again after a crash.
+        desk.kill();
+        desk.up()?;
+        wait_until(SOON, "the registry serves again", || serving(&desk)).with_context(|| desk.log())?;
+        until_neighbours(&desk, 1)?;
+        Member::join(lab, internet.host("third")?, &invite(&desk)?, &OPTIONS[1..])?;
+        ensure!(!desk.log().contains("osier://"), "an invite is in the log");
+
+        // Who leaves keeps the registry, for the others.
+        desk.ask(&["leave", "--yes"])?;
+        until_state(&desk, "not-joined")?;
+        ensure!(serving(&desk));
+        ensure!(refusal(desk.ask(&host))?.contains("runs the registry of the network Grünfeld already"));
+        anyhow::Ok(())
+    })
+}
+
+#[test]
 fn invite_of_another_network_is_refused_and_a_node_that_cannot_start_is_tried_again() -> osier_lab::Result<()>
 {
     Lab::run("service-fails", |lab| {

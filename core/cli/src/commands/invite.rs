@@ -2,11 +2,13 @@
 
 use super::operator::with_registry;
 use crate::{
+    control::Control,
     exit::{Exit, Failure, Outcome},
     format,
     output::{Output, table},
-    paths::RegistryDirArgs,
+    paths::{ControlArgs, RegistryDirArgs},
 };
+use osier_core::control::types::InviteRequest;
 use osier_registry::{InviteInfo, InviteOptions};
 use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use std::time::Duration;
@@ -42,8 +44,13 @@ struct CreateArgs {
     /// Print it as a QR code too
     #[arg(long)]
     qr: bool,
+    /// To the network that this machine's service has made (`osier network host`)
+    #[arg(long, conflicts_with_all = ["urls", "dir"])]
+    hosted: bool,
     #[command(flatten)]
     dir: RegistryDirArgs,
+    #[command(flatten)]
+    node: ControlArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,14 +82,10 @@ pub(crate) async fn invite(args: &InviteArgs, output: &Output) -> Outcome {
 }
 
 async fn create(args: &CreateArgs, output: &Output) -> Outcome {
-    let options = InviteOptions {
-        uses: args.uses,
-        expires_in: args.expires,
-        urls: args.urls.clone(),
+    let invite = match args.hosted {
+        true => hosted(args).await?,
+        false => own(args).await?,
     };
-    let invite = with_registry(&args.dir, async |r| r.create_invite(options).await)
-        .await?
-        .to_string();
     let picture = match args.qr {
         true => qr(&invite)?,
         false => String::new(),
@@ -101,6 +104,28 @@ async fn create(args: &CreateArgs, output: &Output) -> Outcome {
         format::utc(expires)
     ));
     Ok(())
+}
+
+/// By the service.
+async fn hosted(args: &CreateArgs) -> Outcome<String> {
+    let control = Control::new(&args.node)?;
+    let request = InviteRequest {
+        uses: args.uses,
+        lifetime_seconds: args.expires.as_secs(),
+    };
+    let reply = control.client.invite(&request).await;
+    Ok(reply.map_err(|e| control.explain(e))?.invite)
+}
+
+/// With the registry's directory.
+async fn own(args: &CreateArgs) -> Outcome<String> {
+    let options = InviteOptions {
+        uses: args.uses,
+        expires_in: args.expires,
+        urls: args.urls.clone(),
+    };
+    let invite = with_registry(&args.dir, async |r| r.create_invite(options).await).await?;
+    Ok(invite.to_string())
 }
 
 /// Two rows of modules to a line of text, dark on light whatever the terminal's colours.

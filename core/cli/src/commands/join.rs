@@ -1,16 +1,16 @@
 //! `osier join` and `osier leave`.
 
 use crate::{
-    control::not_joined,
+    control::{Control, not_joined},
     exit::{Exit, Failure, Outcome},
     format,
     output::{BOLD, GOOD, Output, fields, paint},
-    paths::{StateArgs, hand_over},
+    paths::{ControlArgs, hand_over},
     progress::Progress,
 };
 use osier_core::{
     control::{
-        client::{Client, ClientError},
+        client::{Client, ClientError, Lines},
         types::{JoinLine, JoinRequest},
     },
     join::{JoinError, JoinOptions, Joined, LeaveError},
@@ -37,7 +37,7 @@ pub(crate) struct JoinArgs {
     #[arg(long, short)]
     name: Option<String>,
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 impl std::fmt::Debug for JoinArgs {
@@ -50,7 +50,7 @@ impl std::fmt::Debug for JoinArgs {
 
 /// The JSON result.
 #[derive(Serialize)]
-struct JoinedView {
+pub(crate) struct JoinedView {
     name: String,
     address: Ipv6Addr,
     prefixes: Vec<ipnet::IpNet>,
@@ -61,22 +61,21 @@ struct JoinedView {
 }
 
 pub(crate) async fn join(args: &JoinArgs, output: &Output) -> Outcome {
-    let state_dir = args.state.dir()?;
     let invite: Invite = read_invite(&args.invite)?
         .trim()
         .parse()
         .map_err(|e: osier_proto::invite::ParseInviteError| Failure::plain(Exit::Usage, e.to_string()))?;
     let progress = Progress::start(output, format!("asking {}", invite.registries.join(", ")));
-    let client = Client::in_state_dir(&state_dir);
-    if client.service().await.is_ok_and(|service| service.managed) {
-        let joined = join_service(&client, &invite, args.name.clone()).await?;
+    if let Some((control, _)) = Control::service(&args.node).await? {
+        let request = JoinRequest {
+            invite: invite.to_string(),
+            name: args.name.clone(),
+        };
+        let joined = follow(control.client.join(&request).await).await?;
         drop(progress);
-        return show(
-            joined,
-            "the service runs the node: `osier status` tells how it is doing",
-            output,
-        );
+        return show_served(joined, output);
     }
+    let state_dir = args.node.state.dir()?;
     let options = JoinOptions {
         state_dir: state_dir.clone(),
         name: args.name.clone(),
@@ -107,19 +106,21 @@ fn show(joined: JoinedView, next: &str, output: &Output) -> Outcome {
     })
 }
 
-/// Has the service that runs on the directory join.
-async fn join_service(client: &Client, invite: &Invite, name: Option<String>) -> Outcome<JoinedView> {
-    let request = JoinRequest {
-        invite: invite.to_string(),
-        name,
-    };
+/// What a service's join has come to.
+pub(crate) fn show_served(joined: JoinedView, output: &Output) -> Outcome {
+    let next = "the service runs the node: `osier status` tells how it is doing";
+    show(joined, next, output)
+}
+
+/// Waits until a service has joined.
+pub(crate) async fn follow(lines: Result<Lines<JoinLine>, ClientError>) -> Outcome<JoinedView> {
     let broken = |e: ClientError| match e {
         ClientError::Refused {
             code, message, fix, ..
         } => refused_join(&code, message, fix),
         other => Failure::plain(Exit::Failure, other.to_string()),
     };
-    let mut lines = client.join(&request).await.map_err(broken)?;
+    let mut lines = lines.map_err(broken)?;
     let mut joined = None;
     while let Some(line) = lines.next().await.transpose().map_err(broken)? {
         match line {
@@ -146,9 +147,9 @@ async fn join_service(client: &Client, invite: &Invite, name: Option<String>) ->
 
 fn refused_join(code: &str, message: String, advice: Option<String>) -> Failure {
     let exit = match code {
-        "invite-invalid" | "name-invalid" => Exit::Usage,
+        "invite-invalid" | "name-invalid" | "network-name-invalid" => Exit::Usage,
         "invite-used" | "invite-expired" | "invite-unknown" | "refused" => Exit::Refused,
-        "name-taken" | "wrong-network" | "busy" => Exit::Conflict,
+        "name-taken" | "wrong-network" | "network-exists" | "busy" => Exit::Conflict,
         "registry-unreachable" => Exit::Unreachable,
         "stopping" => Exit::NotRunning,
         _ => Exit::Failure,
@@ -232,7 +233,8 @@ fn explain_join(error: JoinError, state_dir: &Path) -> Failure {
             _ => Failure::plain(Exit::Refused, message),
         },
         JoinError::State(error) => explain_state(&error, state_dir),
-        JoinError::Invalid(_) => Failure::plain(Exit::Failure, message),
+        // The second happens to embedders alone.
+        JoinError::Invalid(_) | JoinError::NotProtected(_) => Failure::plain(Exit::Failure, message),
     }
 }
 
@@ -255,7 +257,7 @@ pub(crate) struct LeaveArgs {
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
-    state: StateArgs,
+    node: ControlArgs,
 }
 
 /// How long a daemon may take from its answer to its end.
@@ -269,9 +271,8 @@ struct LeftView {
 
 /// Stops the node and forgets the network; its keys are gone afterwards.
 pub(crate) async fn leave(args: &LeaveArgs, output: &Output) -> Outcome {
-    let state_dir = args.state.dir()?;
-    let client = Client::in_state_dir(&state_dir);
-    let service = client.service().await.ok().filter(|service| service.managed);
+    let state_dir = args.node.state.dir()?;
+    let service = Control::service(&args.node).await?;
     if !crate::paths::is_member(&state_dir) && service.is_none() {
         return Err(not_joined(&state_dir));
     }
@@ -279,10 +280,10 @@ pub(crate) async fn leave(args: &LeaveArgs, output: &Output) -> Outcome {
         return Err(Failure::plain(Exit::Failure, "nothing was changed"));
     }
     let progress = Progress::start(output, "stopping the node");
-    if let Some(service) = service {
-        client.leave().await.map_err(|e| match e {
+    if let Some((control, service)) = service {
+        control.client.leave().await.map_err(|e| match e {
             ClientError::Refused { code, .. } if code == "not-joined" => not_joined(&state_dir),
-            other => Failure::plain(Exit::Failure, other.to_string()),
+            other => control.explain(other),
         })?;
         drop(progress);
         let (name, network) = service
@@ -290,7 +291,7 @@ pub(crate) async fn leave(args: &LeaveArgs, output: &Output) -> Outcome {
             .map_or_else(Default::default, |member| (member.name, member.network.name));
         return show_left(&LeftView { name, network }, output);
     }
-    let stopped = match client.down().await {
+    let stopped = match Client::in_state_dir(&state_dir).down().await {
         Ok(_) => true,
         Err(ClientError::NotRunning { .. }) => false,
         // What it means shows when its lock is found taken.

@@ -90,7 +90,7 @@ impl Command {
 
     pub(crate) async fn run(&self, output: &Output) -> Outcome {
         match self {
-            Self::Network(args) => network::network(args, output),
+            Self::Network(args) => network::network(args, output).await,
             Self::Registry(args) => args.run(output).await,
             Self::Invite(args) => invite::invite(args, output).await,
             Self::Nodes(args) => nodes::nodes(args, output).await,

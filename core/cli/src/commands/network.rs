@@ -1,13 +1,16 @@
 //! `osier network`: the network itself, its keys and its description.
 
-use super::operator::explain_directory;
+use super::{join, operator::explain_directory};
 use crate::{
+    control::Control,
     exit::{Exit, Failure, Outcome},
     format,
     output::{BOLD, GOOD, Output, WARN, fields, paint},
-    paths::{RegistryDirArgs, hand_over, registry_dir},
+    paths::{ControlArgs, RegistryDirArgs, hand_over, registry_dir},
+    progress::Progress,
 };
 use ipnet::IpNet;
+use osier_core::control::types::NetworkRequest;
 use osier_proto::{network::Network, wallclock::UnixTime};
 use osier_registry::{CreateOptions, NetworkDir, unix_now};
 use serde::Serialize;
@@ -23,6 +26,8 @@ pub(crate) struct NetworkArgs {
 enum Action {
     /// Create a network: its keys, its prefix and its registry's directory
     Create(CreateArgs),
+    /// Have this machine's service create a network, run its registry, and join it
+    Host(HostArgs),
     /// Show a network's description
     Show(ShowArgs),
     /// Renew the registry's right to sign, with the root key that is kept elsewhere
@@ -56,6 +61,18 @@ struct CreateArgs {
     /// How long members go on with expired certificates when no registry can be reached [default: 90d]
     #[arg(long, value_name = "TIME", value_parser = format::parse_duration)]
     grace: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+struct HostArgs {
+    /// The network's name, for people
+    #[arg(long, short)]
+    name: String,
+    /// This node's name in it, 1 to 63 letters, digits and hyphens [default: the host name]
+    #[arg(long)]
+    node_name: Option<String>,
+    #[command(flatten)]
+    node: ControlArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -154,9 +171,10 @@ impl NetworkView {
     }
 }
 
-pub(crate) fn network(args: &NetworkArgs, output: &Output) -> Outcome {
+pub(crate) async fn network(args: &NetworkArgs, output: &Output) -> Outcome {
     match &args.action {
         Action::Create(args) => create(args, output),
+        Action::Host(args) => host(args, output).await,
         Action::Show(args) => {
             let dir = NetworkDir::open(&args.dir.dir()?).map_err(|e| explain_directory(&e))?;
             output.show(&NetworkView::new(&dir), |v| v.render(format::now()))
@@ -191,6 +209,29 @@ fn create(args: &CreateArgs, output: &Output) -> Outcome {
     output.note(
         "Keep a copy of root.key away from this machine: whoever has it owns the network.\n\
          next: `osier registry serve`, then `osier invite` for each node",
+    );
+    Ok(())
+}
+
+async fn host(args: &HostArgs, output: &Output) -> Outcome {
+    let progress = Progress::start(output, "making the network");
+    let Some((control, _)) = Control::service(&args.node).await? else {
+        return Err(Failure::new(
+            Exit::NotRunning,
+            "no service runs on this machine",
+            "start one with `osier up --service`; or `osier network create` and `osier registry serve`",
+        ));
+    };
+    let request = NetworkRequest {
+        network: args.name.clone(),
+        name: args.node_name.clone(),
+    };
+    let joined = join::follow(control.client.create_network(&request).await).await?;
+    drop(progress);
+    join::show_served(joined, output)?;
+    output.note(
+        "`osier invite --hosted` makes an invite for each device. Keep a copy of registry/root.key in the state directory \
+         away from this machine: whoever has it owns the network.",
     );
     Ok(())
 }

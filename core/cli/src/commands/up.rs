@@ -4,6 +4,7 @@ use crate::{
     commands::join::explain_state,
     control::not_joined,
     exit::{Exit, Failure, Outcome},
+    hosting::OwnNetwork,
     output::Output,
     paths::ControlArgs,
 };
@@ -87,7 +88,10 @@ pub(crate) async fn up(args: &UpArgs, output: &Output) -> Outcome {
     config.packet_threads = args.packet_threads.map(usize::from);
     config.log = args.log_level.clone();
     let result = match args.service {
-        true => Service::run(config).await,
+        true => {
+            let host = OwnNetwork::in_state_dir(&state_dir);
+            Service::run_with_host(config, Some(Box::new(host))).await
+        }
         false => Daemon::run(config).await,
     };
     result.map_err(|e| explain(&e, &state_dir))

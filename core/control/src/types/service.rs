@@ -26,6 +26,78 @@ pub struct Service {
     pub member: Option<Membership>,
     /// Why the node does not run though it should, or what could not be remembered.
     pub problem: Option<Problem>,
+    /// The network that was made on this machine, whose registry the service runs.
+    #[serde(default)]
+    pub hosting: Option<Hosting>,
+}
+
+/// A network of this machine's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hosting {
+    /// Its name.
+    pub network: String,
+    /// Whether its registry runs; when it does not, newcomers and renewals wait.
+    pub serving: bool,
+}
+
+/// `POST /v1/network`: makes a network whose registry this service runs, and joins it. Answered by [`JoinLine`]s.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkRequest {
+    /// The network's name, for people.
+    pub network: String,
+    /// The node's name, as for [`JoinRequest`].
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// `POST /v1/invite`: an invite to the network that this service hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InviteRequest {
+    /// How many nodes may join with it, 1 ..= 1000.
+    #[serde(default = "one")]
+    pub uses: u64,
+    /// How long it is good for, 60 ..= 31,536,000 s.
+    #[serde(default = "a_day")]
+    pub lifetime_seconds: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn a_day() -> u64 {
+    86_400
+}
+
+impl Default for InviteRequest {
+    fn default() -> Self {
+        Self {
+            uses: one(),
+            lifetime_seconds: a_day(),
+        }
+    }
+}
+
+/// The invite is a secret until it is used: it is never logged.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteReply {
+    /// `osier://join/…`
+    pub invite: String,
+    /// Unix seconds.
+    pub expires: u64,
+    /// Where whoever joins looks for the registry.
+    pub registries: Vec<String>,
+}
+
+impl std::fmt::Debug for InviteReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InviteReply")
+            .field("expires", &self.expires)
+            .field("registries", &self.registries)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ mod error;
 mod listener;
 mod probe;
 pub(crate) mod server;
-mod service;
+pub(crate) mod service;
 pub(crate) mod stage;
 mod support;
 

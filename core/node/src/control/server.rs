@@ -119,6 +119,8 @@ fn router(context: Context) -> Router {
     Router::new()
         .route("/v1/service", get(service::service))
         .route("/v1/join", post(service::join))
+        .route("/v1/network", post(service::create_network))
+        .route("/v1/invite", post(service::invite))
         .route("/v1/leave", post(service::leave))
         .route("/v1/usage", get(service::usage))
         .route("/v1/diagnostics", get(support::diagnostics))
@@ -151,19 +153,41 @@ fn router(context: Context) -> Router {
 
 pub(super) type Ctx = State<Context>;
 
-/// Asks the control task and gives its answer.
-async fn ask<T: Serialize>(State(context): Ctx, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Response {
-    match answer(&context, make).await {
-        Ok(value) => Json(value).into_response(),
-        Err(response) => response,
+/// Why a request is not carried out.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    pub(crate) reply: ErrorReply,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, reply: ErrorReply) -> Self {
+        Self { status, reply }
     }
 }
 
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.reply)).into_response()
+    }
+}
+
+/// Asks the control task and gives its answer.
+async fn ask<T: Serialize>(
+    State(context): Ctx,
+    make: impl FnOnce(oneshot::Sender<T>) -> Ask,
+) -> Result<Json<T>, Refusal> {
+    answer(&context, make).await.map(Json)
+}
+
 /// The node's answer, or why there is none.
-pub(super) async fn answer<T>(
+pub(crate) async fn answer<T>(
     context: &Context,
     make: impl FnOnce(oneshot::Sender<T>) -> Ask,
-) -> Result<T, Response> {
+) -> Result<T, Refusal> {
+    if context.ended.borrow().is_over() {
+        return Err(stopping());
+    }
     let stage = context.stage.borrow().clone();
     let asks = stage.node.as_ref().ok_or_else(|| no_node(&stage))?;
     let (reply, answer) = oneshot::channel();
@@ -172,17 +196,17 @@ pub(super) async fn answer<T>(
 }
 
 /// For requests about a node that is not there.
-fn no_node(stage: &Stage) -> Response {
-    (StatusCode::CONFLICT, Json(stage.refusal())).into_response()
+fn no_node(stage: &Stage) -> Refusal {
+    Refusal::new(StatusCode::CONFLICT, stage.refusal())
 }
 
 /// With a neighbour's answer to a question of now, when the last one is old.
-async fn status(State(context): Ctx) -> Response {
+async fn status(State(context): Ctx) -> Result<Json<super::types::Status>, Refusal> {
     verify(&context).await;
     ask(State(context), Ask::Status).await
 }
 
-pub(super) async fn verify(context: &Context) {
+pub(crate) async fn verify(context: &Context) {
     let _ = tokio::time::timeout(ANSWER, answer(context, Ask::Verify)).await;
 }
 
@@ -195,7 +219,7 @@ async fn reload(State(context): Ctx) -> Response {
     match result {
         Ok(Ok(reply)) => Json(reply).into_response(),
         Ok(Err(error)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response(),
-        Err(response) => response,
+        Err(refusal) => refusal.into_response(),
     }
 }
 
@@ -237,7 +261,7 @@ async fn logs(
 ) -> Response {
     let Query(query) = match query {
         Ok(query) => query,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
+        Err(error) => return bad_request(error.body_text()).into_response(),
     };
     let (backlog, mut following) = logging::ring().follow(query.limit);
     stream(context.ended.clone(), move |lines| async move {
@@ -300,14 +324,14 @@ async fn events(State(context): Ctx) -> Response {
 async fn probe(State(context): Ctx, request: Result<Json<ProbeRequest>, JsonRejection>) -> Response {
     let request = match request {
         Ok(Json(request)) => request,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
+        Err(error) => return bad_request(error.body_text()).into_response(),
     };
     if let Err(reason) = super::probe::check_probe(&request) {
-        return refuse(StatusCode::BAD_REQUEST, "bad-request", reason);
+        return bad_request(reason).into_response();
     }
     let target = match resolve(&context, &request.target).await {
         Ok(target) => target,
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
     stream(context.ended.clone(), move |lines| {
         super::probe::probe(context, request, target, lines)
@@ -317,31 +341,29 @@ async fn probe(State(context): Ctx, request: Result<Json<ProbeRequest>, JsonReje
 async fn trace(State(context): Ctx, request: Result<Json<TraceRequest>, JsonRejection>) -> Response {
     let request = match request {
         Ok(Json(request)) => request,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad-request", error.body_text()),
+        Err(error) => return bad_request(error.body_text()).into_response(),
     };
     if let Err(reason) = super::probe::check_trace(&request) {
-        return refuse(StatusCode::BAD_REQUEST, "bad-request", reason);
+        return bad_request(reason).into_response();
     }
     let target = match resolve(&context, &request.target).await {
         Ok(target) => target,
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
     stream(context.ended.clone(), move |lines| {
         super::probe::trace(context, request, target, lines)
     })
 }
 
-async fn resolve(context: &Context, target: &str) -> Result<crate::control_loop::Target, Response> {
-    match answer(context, |reply| Ask::Resolve(target.to_owned(), reply)).await {
-        Ok(Ok(target)) => Ok(target),
-        Ok(Err(error)) => Err((StatusCode::NOT_FOUND, Json(error)).into_response()),
-        Err(response) => Err(response),
-    }
+pub(crate) async fn resolve(context: &Context, target: &str) -> Result<crate::control_loop::Target, Refusal> {
+    answer(context, |reply| Ask::Resolve(target.to_owned(), reply))
+        .await?
+        .map_err(|error| Refusal::new(StatusCode::NOT_FOUND, error))
 }
 
 impl Context {
     /// One echo; `None` when it is lost.
-    pub(super) async fn echo(
+    pub(crate) async fn echo(
         &self,
         target: Ipv6Addr,
         hop_limit: u8,
@@ -394,7 +416,7 @@ where
         .into_response()
 }
 
-pub(super) fn stopping() -> Response {
+pub(super) fn stopping() -> Refusal {
     refuse(
         StatusCode::SERVICE_UNAVAILABLE,
         "stopping",
@@ -402,8 +424,12 @@ pub(super) fn stopping() -> Response {
     )
 }
 
-pub(super) fn refuse(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
-    (status, Json(ErrorReply::new(code, message))).into_response()
+pub(super) fn bad_request(message: impl Into<String>) -> Refusal {
+    refuse(StatusCode::BAD_REQUEST, "bad-request", message)
+}
+
+pub(super) fn refuse(status: StatusCode, code: &str, message: impl Into<String>) -> Refusal {
+    Refusal::new(status, ErrorReply::new(code, message))
 }
 
 #[cfg(test)]

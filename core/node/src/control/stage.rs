@@ -1,8 +1,8 @@
 //! What a daemon is at the moment, as all front ends see it, and what a service can be told to do.
 
 use super::types::{
-    API_VERSION, Certificate, ErrorReply, JoinLine, Membership, Network, Problem, ReloadReply, Service,
-    ServiceState,
+    API_VERSION, Certificate, ErrorReply, Hosting, InviteReply, InviteRequest, JoinLine, Membership, Network,
+    Problem, ReloadReply, Service, ServiceState,
 };
 use crate::{clock, control_loop::Ask};
 use osier_proto::{certificate, invite::Invite, network};
@@ -18,6 +18,7 @@ pub(crate) struct Stage {
     /// As it was read last; a running node knows better.
     pub(crate) member: Option<Membership>,
     pub(crate) problem: Option<Problem>,
+    pub(crate) hosting: Option<Hosting>,
     /// The node that answers, if one runs.
     pub(crate) node: Option<mpsc::Sender<Ask>>,
     pub(crate) started: Instant,
@@ -32,11 +33,25 @@ pub(crate) enum Order {
         /// Takes a few lines and is never waited for: a reader may go away.
         lines: mpsc::Sender<JoinLine>,
     },
+    /// Make a network, run its registry, and join it.
+    Create {
+        network: String,
+        name: Option<String>,
+        lines: mpsc::Sender<JoinLine>,
+    },
+    Invite {
+        request: InviteRequest,
+        reply: oneshot::Sender<Result<InviteReply, ErrorReply>>,
+    },
     Leave(oneshot::Sender<Result<Service, ErrorReply>>),
     On(oneshot::Sender<Result<Service, ErrorReply>>),
     Off(oneshot::Sender<Result<Service, ErrorReply>>),
     /// Without a node: only whether the settings make sense.
     Reload(oneshot::Sender<Result<ReloadReply, ErrorReply>>),
+    /// The device goes to sleep.
+    Sleep(oneshot::Sender<()>),
+    /// It has woken up: whatever waits to be tried again is tried now.
+    Wake(oneshot::Sender<()>),
     Down,
 }
 
@@ -49,6 +64,7 @@ impl Stage {
             on: true,
             member: Some(member),
             problem: None,
+            hosting: None,
             node: Some(node),
             started: Instant::now(),
         }
@@ -69,6 +85,7 @@ impl Stage {
                 member
             }),
             problem: self.problem.clone(),
+            hosting: self.hosting.clone(),
         }
     }
 
@@ -79,7 +96,7 @@ impl Stage {
             (ServiceState::NotJoined | ServiceState::Joining, _) => reply(
                 "not-joined",
                 "this machine belongs to no network yet",
-                "join one with an invite: `osier join -`",
+                "join one with an invite: `osier join -`, or make one: `osier network host`",
             ),
             (ServiceState::Off, _) => reply("off", "the mesh is switched off", "switch it on: `osier on`"),
             (ServiceState::Failed, Some(problem)) => reply(

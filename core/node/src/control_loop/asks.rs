@@ -39,6 +39,10 @@ pub(crate) enum Ask {
         answer: oneshot::Sender<ProbeAnswer>,
     },
     Reload(oneshot::Sender<Result<ReloadReply, ErrorReply>>),
+    /// The device goes to sleep; answered when everything is saved or on its way to the disk.
+    Sleep(oneshot::Sender<()>),
+    /// It has woken up.
+    Wake(oneshot::Sender<()>),
     Stop,
 }
 
@@ -99,6 +103,14 @@ impl ControlLoop {
                 }
             }
             Ask::Reload(reply) => drop(reply.send(self.reload(now))),
+            Ask::Sleep(reply) => {
+                self.sleep();
+                let _ = reply.send(());
+            }
+            Ask::Wake(reply) => {
+                self.wake(now);
+                let _ = reply.send(());
+            }
             Ask::Stop => self.begin_stop(now),
         }
     }
@@ -119,12 +131,9 @@ impl ControlLoop {
         let registry = changed("registries") || changed("registry_tls_pin");
         let mesh = source.config.mesh(&new);
         source.current = new;
-        if registry {
-            let number = self.parts.node.revocations().map_or(0, |list| list.number);
-            let link = &mut self.parts.registry;
-            let (worker, urls) = (link.restart)(&self.parts.settings.current, number);
-            link.worker = worker;
-            link.urls = urls;
+        // Asleep, it is started with what holds then.
+        if registry && !self.asleep {
+            self.restart_registry();
         }
         self.parts.node.handle_command(Command::SetMesh(mesh), now);
         tracing::info!(?applied, ?needs_restart, "settings read again");

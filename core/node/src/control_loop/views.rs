@@ -63,6 +63,7 @@ impl ControlLoop {
             network: stage::describe_network(&self.parts.network),
             certificate: stage::describe_certificate(&self.parts.certificate),
             interface: self.parts.shared.tun.name().map(str::to_owned),
+            driver: self.parts.shared.tun.driver().map(str::to_owned),
             mtu: self.parts.shared.tun.name().map(|_| crate::tun::MTU),
             offload: self.offload(),
             udp_port: self.parts.shared.udp.port(),

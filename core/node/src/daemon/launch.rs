@@ -50,7 +50,7 @@ pub(crate) async fn launch(config: Config, dir: Arc<StateDir>, front: Front) -> 
         Some(port) => PortChoice::Exactly(port),
         None => PortChoice::Default,
     };
-    let udp = Udp::bind(port_choice)?;
+    let udp = Udp::bind_with(port_choice, &config.sockets)?;
     let udp = Arc::new(match config.uses_offload(&settings) {
         true => udp,
         false => udp.without_offload(),
@@ -174,27 +174,25 @@ async fn start_node(pieces: Pieces) -> Result<Handle, DaemonError> {
         counters: Arc::new(Counters::default()),
         control: to_control,
     };
-    let watch = NetWatch::start(Exclude {
+    let exclude = Exclude {
         interface: tun.index(),
         mesh: network.prefix,
-    })
-    .await;
+    };
+    let watch = NetWatch::start(exclude, config.network.clone(), config.sockets.clone()).await;
     let mapper = config
-        .port_mapping
-        .or(settings.port_mapping)
-        .unwrap_or(true)
+        .maps_port(&settings)
         .then(|| Mapper::start(MappingConfig::new(udp.port()), watch.addresses()));
 
     let (reporter, reports) = mpsc::channel(16);
     let restart: RegistryStarter = {
-        let (keys, network) = (keys, network.clone());
+        let (keys, network, sockets) = (keys, network.clone(), config.sockets.clone());
         Box::new(move |settings, number| {
             let chosen = choose_registries(settings, &registries);
             let urls = chosen.urls.clone();
             if urls.is_empty() {
                 return (None, urls);
             }
-            match Client::new(chosen, keys.clone(), network.id()) {
+            match Client::new(chosen, keys.clone(), network.id(), sockets.clone()) {
                 Ok(client) => {
                     let client = Arc::new(client);
                     let config = WorkerConfig {

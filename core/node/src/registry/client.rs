@@ -1,7 +1,23 @@
 //! Single requests to a registry.
 
-use super::tls::{self, Trust};
-use crate::clock;
+use super::{
+    connect::{BoxError, Connector},
+    tls::{self, Trust},
+};
+use crate::{
+    clock,
+    sockets::{SocketError, Sockets},
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request, StatusCode, Uri,
+    body::Bytes,
+    header::{CONTENT_TYPE, PROXY_AUTHORIZATION, USER_AGENT},
+};
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioTimer},
+};
 use osier_proto::{
     certificate::Certificate,
     identity::{NodeId, SecretKeys},
@@ -13,7 +29,6 @@ use osier_proto::{
     },
     revocation::RevocationList,
 };
-use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     sync::{
@@ -23,8 +38,6 @@ use std::{
     time::Duration,
 };
 
-/// For connecting to one registry.
-const CONNECT: Duration = Duration::from_secs(5);
 /// For a whole request that is not held open.
 const ANSWER: Duration = Duration::from_secs(15);
 /// Beyond the time that a registry is asked to hold a request.
@@ -48,6 +61,9 @@ pub enum RegistryError {
     /// Not one of them answered, or all had trouble of their own.
     #[error("{0}")]
     Unreachable(String),
+    /// The embedder's system keeps our sockets inside the VPN.
+    #[error("the system does not let a connection to the registry past the VPN: {0}")]
+    NotProtected(String),
     /// It understood and said no.
     #[error("{message}")]
     Refused { code: String, message: String },
@@ -57,9 +73,9 @@ pub enum RegistryError {
 }
 
 /// Speaks for one node to the registries of its network.
-#[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    http: legacy::Client<Connector, Full<Bytes>>,
+    connector: Connector,
     registries: Registries,
     /// Index of the registry that answered last.
     preferred: AtomicUsize,
@@ -67,31 +83,40 @@ pub struct Client {
     network: NetworkId,
 }
 
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("registries", &self.registries)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Client {
+    /// With connections over `sockets`.
+    ///
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(
         registries: Registries,
         keys: Arc<SecretKeys>,
         network: NetworkId,
+        sockets: Sockets,
     ) -> Result<Self, RegistryError> {
         let trust = match registries.tls_pin {
             _ if !registries.urls.iter().any(|url| url.starts_with("https:")) => Trust::NoTls,
             Some(pin) => Trust::Pin(pin),
             None => Trust::System,
         };
-        let builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
+        let tls = tls::client_config(&trust)
+            .map_err(|e| RegistryError::Unreachable(format!("TLS cannot be set up: {e}")))?;
+        let connector = Connector::new(sockets, tls);
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(1)
-            .user_agent(concat!("osier/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none());
-        let failed = |reason: String| RegistryError::Unreachable(format!("TLS cannot be set up: {reason}"));
-        let http = tls::apply(builder, &trust)
-            .map_err(|e| failed(e.to_string()))?
-            .build()
-            .map_err(|e| failed(describe(&e)))?;
+            .build(connector.clone());
         Ok(Self {
             http,
+            connector,
             registries,
             preferred: AtomicUsize::new(0),
             keys,
@@ -215,26 +240,29 @@ impl Client {
         let purpose = format!("{method} {path}");
         let content = body.as_deref().unwrap_or_default();
         let token = AuthToken::sign(&self.keys, &self.network, clock::unix_time(), &purpose, content);
-        let mut request = self
-            .http
-            .request(method.clone(), format!("{base}{path}{query}"))
+        let uri: Uri = format!("{base}{path}{query}")
+            .parse()
+            .map_err(|_| RegistryError::Unreachable("it is not a URL".into()))?;
+        let mut request = Request::builder()
+            .method(method)
             .header(AUTH_HEADER, token.encode())
-            .timeout(limit);
-        if let Some(body) = body.filter(|b| !b.is_empty()) {
-            request = request
-                .header(reqwest::header::CONTENT_TYPE, "application/json")
-                .body(body);
+            .header(USER_AGENT, concat!("osier/", env!("CARGO_PKG_VERSION")));
+        if let Some(auth) = self.connector.proxy(&uri).as_ref().and_then(|p| p.basic_auth())
+            && uri.scheme_str() == Some("http")
+        {
+            request = request.header(PROXY_AUTHORIZATION, auth);
         }
-        let unreachable = |error: reqwest::Error| RegistryError::Unreachable(describe(&error));
-        let mut response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if answer.len() + chunk.len() > MAX_ANSWER {
-                return Err(RegistryError::Invalid("it is too long".into()));
-            }
-            answer.extend_from_slice(&chunk);
+        let body = body.filter(|b| !b.is_empty());
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
         }
+        let request = request
+            .uri(uri)
+            .body(Full::new(body.unwrap_or_default().into()))
+            .map_err(|e| RegistryError::Unreachable(e.to_string()))?;
+        let (status, answer) = tokio::time::timeout(limit, self.exchange(request))
+            .await
+            .map_err(|_| RegistryError::Unreachable("no answer in time".into()))??;
         if status.is_success() {
             return Ok(answer);
         }
@@ -256,6 +284,24 @@ impl Client {
                 "it answers {status}, which no registry does"
             ))),
         }
+    }
+
+    /// The whole answer.
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Vec<u8>), RegistryError> {
+        let response = self.http.request(request).await.map_err(|e| failed(e.into()))?;
+        let status = response.status();
+        let (mut body, mut answer) = (response.into_body(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| failed(e.into()))?;
+            let Some(chunk) = frame.data_ref() else {
+                continue;
+            };
+            if answer.len() + chunk.len() > MAX_ANSWER {
+                return Err(RegistryError::Invalid("it is too long".into()));
+            }
+            answer.extend_from_slice(chunk);
+        }
+        Ok((status, answer))
     }
 }
 
@@ -293,14 +339,14 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RegistryError> {
     serde_json::from_slice(bytes).map_err(|e| RegistryError::Invalid(e.to_string()))
 }
 
-/// reqwest's own text names the URL and hides the cause; the cause is what helps.
-fn describe(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".into();
+/// The client's own text hides the cause, and the cause is what helps.
+fn failed(error: BoxError) -> RegistryError {
+    if let Some(reason) = SocketError::refusal(&*error) {
+        return RegistryError::NotProtected(reason.to_owned());
     }
-    let mut cause: &dyn std::error::Error = error;
+    let mut cause: &dyn std::error::Error = &*error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string()
+    RegistryError::Unreachable(cause.to_string())
 }

@@ -5,6 +5,7 @@
 //! nothing but the news.
 
 mod client;
+mod connect;
 mod tls;
 mod worker;
 

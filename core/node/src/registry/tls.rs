@@ -1,7 +1,7 @@
 //! TLS towards registries: by the system's certificate authorities, or by the fingerprint that the invite gave.
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, WantsVerifier,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -77,31 +77,40 @@ pub(super) enum Trust {
     Pin([u8; 32]),
 }
 
-/// Applies it to a client under construction.
-pub(super) fn apply(builder: reqwest::ClientBuilder, trust: &Trust) -> Result<reqwest::ClientBuilder, Error> {
+/// How to connect to registries that are trusted in this way.
+pub(super) fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
-    // reqwest takes the process's provider; another one that an embedder has installed will do as well.
-    let _ = CryptoProvider::install_default(ring::default_provider());
     let config =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    Ok(match trust {
-        Trust::System => builder,
-        Trust::NoTls => builder.tls_backend_preconfigured(
-            config
-                .with_root_certificates(RootCertStore::empty())
-                .with_no_client_auth(),
-        ),
+    let mut config = match trust {
+        Trust::System => trust_the_system(config)?,
+        Trust::NoTls => config
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth(),
         Trust::Pin(sha256) => {
             let verifier = Arc::new(Pinned {
                 sha256: *sha256,
                 provider,
             });
-            builder.tls_backend_preconfigured(
-                config
-                    .dangerous()
-                    .with_custom_certificate_verifier(verifier)
-                    .with_no_client_auth(),
-            )
+            config
+                .dangerous()
+                .with_custom_certificate_verifier(verifier)
+                .with_no_client_auth()
         }
-    })
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+#[cfg(not(target_os = "android"))]
+fn trust_the_system(config: ConfigBuilder<ClientConfig, WantsVerifier>) -> Result<ClientConfig, Error> {
+    use rustls_platform_verifier::BuilderVerifierExt;
+    Ok(config.with_platform_verifier()?.with_no_client_auth())
+}
+
+/// Android's own authorities are behind Java; these are Mozilla's.
+#[cfg(target_os = "android")]
+fn trust_the_system(config: ConfigBuilder<ClientConfig, WantsVerifier>) -> Result<ClientConfig, Error> {
+    let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

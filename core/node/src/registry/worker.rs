@@ -217,7 +217,7 @@ async fn attempt(
 fn wants_retry<T>(result: &Result<T, RegistryError>) -> bool {
     matches!(
         result,
-        Err(RegistryError::Unreachable(_) | RegistryError::Invalid(_))
+        Err(RegistryError::Unreachable(_) | RegistryError::NotProtected(_) | RegistryError::Invalid(_))
     )
 }
 

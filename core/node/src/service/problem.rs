@@ -12,6 +12,12 @@ use crate::{
 /// The switch took effect but is not on disk.
 pub(super) const NOT_REMEMBERED: &str = "switch-not-remembered";
 
+/// The embedder's system refused a socket of ours.
+const NOT_PROTECTED: (&str, &str) = (
+    "socket-not-protected",
+    "let this app be the VPN (another one may have taken its place), then switch on again",
+);
+
 /// Why a node does not run.
 pub(super) fn of(error: &DaemonError) -> Problem {
     let (code, fix) = match error {
@@ -23,6 +29,7 @@ pub(super) fn of(error: &DaemonError) -> Problem {
         DaemonError::Udp(UdpError::Privileged(_)) => {
             ("port-privileged", "set a `port` of 1024 or more in settings.toml")
         }
+        DaemonError::Udp(UdpError::NotProtected(_)) => NOT_PROTECTED,
         DaemonError::Udp(_) => ("no-udp", "see the log"),
         DaemonError::Tun(TunError::Permission { .. }) => (
             "no-permission",
@@ -89,6 +96,7 @@ pub(super) fn of_join(error: &JoinError) -> ErrorReply {
             "registry-unreachable",
             "check this machine's network, and whether the registry runs, then try again",
         ),
+        JoinError::NotProtected(_) => NOT_PROTECTED,
         JoinError::Invalid(_) => (
             "registry-invalid",
             "check this machine's clock; ask whoever made the invite for a new one",
@@ -126,6 +134,7 @@ mod tests {
             (refused("name-taken"), "name-taken"),
             (refused("network-full"), "refused"),
             (JoinError::Unreachable("x".into()), "registry-unreachable"),
+            (JoinError::NotProtected("x".into()), "socket-not-protected"),
             (JoinError::Invalid("x".into()), "registry-invalid"),
             (JoinError::BadName("x".into()), "name-invalid"),
             (JoinError::State(StateError::Empty("x".into())), "disk"),
@@ -140,6 +149,10 @@ mod tests {
     fn start_that_failed_tells_what_to_do() {
         let cases = [
             (DaemonError::Udp(UdpError::InUse(7)), "port-in-use"),
+            (
+                DaemonError::Udp(UdpError::NotProtected("x".into())),
+                "socket-not-protected",
+            ),
             (DaemonError::Failed("x".into()), "stopped"),
             (
                 StateError::Newer {

@@ -2,9 +2,13 @@
 
 mod device;
 mod none;
+#[cfg(unix)]
+mod slot;
 
 pub use device::{Device, DeviceConfig};
 pub use none::NoTun;
+#[cfg(unix)]
+pub use slot::{Framing, SlotState, TunSlot};
 
 use crate::system::Readable;
 use osier_dataplane::{Joins, VirtioHeader};
@@ -16,6 +20,9 @@ use std::{
 /// The device's MTU in octets: the most that any tunnel carries. Where less passes, the sender is told (ICMPv6 Packet
 /// Too Big); 1280 octets pass everywhere.
 pub const MTU: u16 = osier_proto::snapshot::MAX_MTU;
+
+/// The least that a device must take, which is IPv6's.
+pub const MIN_MTU: u16 = 1280;
 
 /// Most queues of a device with offload.
 pub const MAX_QUEUES: usize = 8;
@@ -38,6 +45,11 @@ pub trait TunQueue: Send + Sync + std::fmt::Debug {
 
     /// What the operator calls it; `None` when there is no device.
     fn name(&self) -> Option<&str>;
+
+    /// Name and version of the driver behind the device, where it is not part of the operating system.
+    fn driver(&self) -> Option<&str> {
+        None
+    }
 
     /// The system's interface index, when it has one.
     fn index(&self) -> Option<u32> {
@@ -128,6 +140,11 @@ pub enum TunError {
     },
     #[error("cannot make the network device {name}: {source}")]
     Io { name: String, source: io::Error },
+    /// Of one that the embedder brought.
+    #[error("the MTU of the device is {mtu}: it must be between {} and {MTU}", MIN_MTU)]
+    BadMtu { mtu: u16 },
+    #[error("what was given as the device cannot be used as one: {source}")]
+    NotADevice { source: io::Error },
 }
 
 /// Whether `name` may be given to a new device.

@@ -38,6 +38,7 @@ pub struct Device {
     /// Signalled when a packet comes to an empty queue. Belongs to the session.
     event: isize,
     name: String,
+    driver: Option<String>,
     index: u32,
 }
 
@@ -80,9 +81,10 @@ fn open(config: &DeviceConfig) -> Result<Device, TunError> {
         path: path.clone(),
         reason: e.to_string(),
     })?;
-    if let Ok(version) = wintun::get_running_driver_version(&wintun) {
-        tracing::debug!(version = %format_args!("{version:?}"), path = %path.display(), "the driver Wintun is loaded");
-    }
+    let driver = wintun::get_running_driver_version(&wintun)
+        .ok()
+        .map(|version| format!("Wintun {version}"));
+    tracing::debug!(driver, path = %path.display(), "the driver is loaded");
     let index = adapter.get_adapter_index().map_err(io)?;
     let session = Arc::new(adapter.start_session(RING).map_err(io)?);
     let event = session.get_read_wait_event().map_err(io)?;
@@ -104,6 +106,7 @@ fn open(config: &DeviceConfig) -> Result<Device, TunError> {
         session,
         event,
         name,
+        driver,
         index,
     })
 }
@@ -168,6 +171,10 @@ impl TunQueue for Device {
 
     fn name(&self) -> Option<&str> {
         Some(&self.name)
+    }
+
+    fn driver(&self) -> Option<&str> {
+        self.driver.as_deref()
     }
 
     fn index(&self) -> Option<u32> {
