@@ -60,8 +60,8 @@ pub(super) struct Sleep {
     began: Option<Instant>,
     /// When something last happened that keeps us awake.
     stirred: Option<Instant>,
-    /// What was due before this was put off, by us: that it is late means nothing.
-    put_off: Instant,
+    /// The last input: the machine did not sleep before it.
+    seen: Instant,
     /// The old neighbours have until then to come back before others are dialled.
     rejoining: Instant,
     /// There is no network: nothing is sent, and nothing is due.
@@ -69,6 +69,13 @@ pub(super) struct Sleep {
 }
 
 impl Sleep {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            seen: now,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn is_offline(&self) -> bool {
         self.offline
     }
@@ -252,7 +259,6 @@ impl Node {
     fn beat(&mut self, now: Instant) {
         self.sleep.beat = Some(now + BEAT);
         self.sleep.began = Some(now);
-        self.sleep.put_off = now;
         self.timers.set(Timer::Doze, now + HURRY);
         for id in self.tunnels.keys().copied().collect::<Vec<_>>() {
             let Some(tunnel) = self.tunnels.get(&id) else {
@@ -298,7 +304,6 @@ impl Node {
         self.sleep.stirred = Some(now);
         let slept = self.sleep.beat.take().is_some();
         self.sleep.began = None;
-        self.sleep.put_off = now;
         for id in self.tunnels.keys().copied().collect::<Vec<_>>() {
             if let Some(tunnel) = self.tunnels.get_mut(&id)
                 && core::mem::take(&mut tunnel.doze.agreed)
@@ -386,11 +391,15 @@ impl Node {
 
 // When the machine slept, or had no network.
 impl Node {
-    /// To be called with every input: after a timer that should have gone off minutes ago nothing is believed any
-    /// more.
+    /// To be called with every input: if a timer should have gone off minutes ago, and nothing has come since, nothing
+    /// is believed any more. That a timer is overdue says little by itself: an input may set one for a time that is
+    /// past, and a leaf puts its timers off.
     pub(super) fn notice_sleep(&mut self, now: Instant) {
-        let put_off = self.sleep.put_off;
-        let due = self.poll_timeout().map(|(due, _)| due.max(put_off));
+        let seen = core::mem::replace(&mut self.sleep.seen, now);
+        if seen + SLEPT >= now {
+            return;
+        }
+        let due = self.poll_timeout().map(|(due, _)| due.max(seen));
         if !self.stop.is_stopping() && due.is_some_and(|due| due + SLEPT < now) {
             self.counters.count("slept");
             self.rejoin(now);
@@ -430,7 +439,6 @@ impl Node {
         self.sleep.beat = None;
         self.sleep.began = None;
         self.sleep.stirred = Some(now);
-        self.sleep.put_off = now;
         for id in self.tunnels.keys().copied().collect::<Vec<_>>() {
             let Some(tunnel) = self.tunnels.get_mut(&id) else {
                 continue;

@@ -275,12 +275,13 @@ impl Node {
 
     /// Asks all neighbours at once, after a change of our own network.
     pub(super) fn probe_all(&mut self, now: Instant) {
+        let is_leaf = self.parameters.leaf;
         for id in self.tunnels.keys().copied().collect::<Vec<_>>() {
             let Some(tunnel) = self.tunnels.get_mut(&id) else {
                 continue;
             };
-            if !has_keys(tunnel, now) && tunnel.outgoing && tunnel.is_open() {
-                // An echo would have to wait for a handshake, whose repetition is slow.
+            if is_leaf && !has_keys(tunnel, now) && tunnel.outgoing && tunnel.is_open() {
+                // It has slept: an echo would have to wait for a handshake, whose repetition is slow.
                 self.redial(id, true, now);
             } else if tunnel.is_open() && tunnel.liveness.usable && tunnel.liveness.probing.is_none() {
                 self.probe(id, (now, 0, false), now);

@@ -211,7 +211,7 @@ impl Node {
             probes: probes::Probes::default(),
             stop: stop::Stop::default(),
             upkeep: upkeep::Upkeep::default(),
-            sleep: doze::Sleep::default(),
+            sleep: doze::Sleep::new(now),
             evidence: evidence::Evidence::new(now),
             carried: Carried::default(),
             counters: Counters::default(),
