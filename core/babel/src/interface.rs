@@ -3,7 +3,7 @@
 use crate::neighbour::Neighbour;
 use crate::output::Output;
 use crate::wire::Centis;
-use crate::{Duration, InterfaceConfig, entry::Key, seqno::Seqno};
+use crate::{Duration, InterfaceConfig, RouterId, entry::Key, seqno::Seqno};
 use core::net::Ipv6Addr;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +26,8 @@ pub(crate) struct Interface {
     pub(crate) quiet: bool,
     /// What the neighbours may not have heard when that began.
     pub(crate) owed: Owed,
+    /// While it is quiet, the neighbour that sleeps lets us raise its seqno.
+    pub(crate) borrowed: Option<Borrowed>,
     /// Seqno of the next multicast Hello.
     pub(crate) hello_seqno: Seqno,
     /// Fast Hellos sent since the interface came up.
@@ -41,6 +43,14 @@ pub(crate) struct Owed {
     pub(crate) dump: bool,
 }
 
+/// Seqnos that one who sleeps has lent to its neighbour, see `speaker::quiet`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Borrowed {
+    pub(crate) origin: RouterId,
+    /// The last one that the origin itself has told.
+    pub(crate) told: Seqno,
+}
+
 impl Interface {
     pub(crate) fn new(mut config: InterfaceConfig, hello_seqno: Seqno) -> Self {
         config.rx_cost = config.rx_cost.clamp(1, crate::INFINITY - 1);
@@ -51,6 +61,7 @@ impl Interface {
             usable: true,
             quiet: false,
             owed: Owed::default(),
+            borrowed: None,
             hello_seqno,
             greetings: 0,
             neighbours: BTreeMap::new(),

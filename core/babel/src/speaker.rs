@@ -29,7 +29,9 @@ use crate::{
     Authentication, Authority, Config, Counters, Duration, Event, Forwarding, Instant, InterfaceConfig,
     InterfaceId,
 };
-use crate::{HeldView, NeighbourView, RouteKey, RouteView, Standing, TimerReason, Transmit, Verdict};
+use crate::{
+    HeldView, NeighbourView, RouteKey, RouteView, RouterId, Standing, TimerReason, Transmit, Verdict,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A timer that is overdue by this much means that the clock leapt, or that we were suspended.
@@ -42,6 +44,8 @@ pub struct Speaker {
     filters: Filters,
     /// Of our own routes.
     seqno: Seqno,
+    /// The first seqno above those that we have lent to neighbours, see [`quiet`].
+    lent_below: Option<Seqno>,
     /// How far raises of our seqno have used up what is granted, see [`requests`].
     raised_until: Instant,
     penalty: u16,
@@ -70,6 +74,7 @@ impl Speaker {
         }
         Self {
             seqno: Seqno(config.seqno),
+            lent_below: None,
             raised_until: Instant::ZERO,
             penalty: 0,
             stopping: false,
@@ -154,6 +159,17 @@ impl Speaker {
         } else {
             self.speak_again(id, now);
         }
+    }
+
+    /// Before neighbours are asked to be quiet: they may answer for us whoever wants a newer seqno of ours, see the
+    /// `quiet` module.
+    pub fn lend_seqnos(&mut self) {
+        self.lend();
+    }
+
+    /// The neighbour on an interface that is quiet has lent us its seqnos: who wants a newer one does not wake it.
+    pub fn borrow_seqnos(&mut self, id: InterfaceId, origin: RouterId) {
+        self.borrow_from(id, origin);
     }
 
     /// Added to every metric we announce (saturating; 0 normally). A planned stop raises it, so that

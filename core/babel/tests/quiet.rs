@@ -97,3 +97,96 @@ fn requests_pass_and_are_answered_all_the_same() {
         "and silence goes on"
     );
 }
+
+/// The line, whose sleeper has lent its seqnos. Somebody is behind node 0, which wants a newer one for him when what
+/// node 1 announces gets worse.
+fn lent(seed: u64) -> Net {
+    let mut net = Net::started(4, &[(0, 1), (1, 2), (0, 3)], seed);
+    assert!(net.run_until(SECOND * 10, Net::is_converged).is_some());
+    net.run_for(SECOND * 30);
+    net.with(2, |speaker, now| {
+        speaker.lend_seqnos();
+        speaker.set_quiet(LINK, true, now);
+    });
+    let origin = net.speaker(1).selected(prefix(2)).unwrap().router_id;
+    net.with(1, |speaker, now| {
+        speaker.set_quiet(LINK, true, now);
+        speaker.borrow_seqnos(LINK, origin);
+    });
+    net.run_for(SECOND);
+    net
+}
+
+fn worsen(net: &mut Net, by: u16) {
+    net.with(1, |speaker, now| speaker.set_announce_penalty(by, now));
+    net.run_for(SECOND * 3);
+}
+
+fn seqno_at(net: &Net, node: usize) -> u16 {
+    net.speaker(node).selected(prefix(2)).unwrap().seqno
+}
+
+#[test]
+fn who_wants_a_newer_seqno_does_not_wake_the_origin() {
+    let mut net = lent(5);
+    let (before, sent) = (seqno_at(&net, 0), net.speaker(2).counters().packets_sent);
+    for round in 1..=20 {
+        worsen(&mut net, 1000 * round);
+        assert!(net.is_converged(), "round {round}");
+    }
+    assert!(seqno_at(&net, 0) >= before + 10, "{}", seqno_at(&net, 0));
+    assert_eq!(net.speaker(2).counters().packets_sent, sent);
+    assert_eq!(net.speaker(2).seqno(), before, "it knows nothing of it");
+    speak_again(&mut net);
+    net.run_for(SECOND);
+    assert_eq!(seqno_at(&net, 1), net.speaker(2).seqno());
+    assert!(seqno_at(&net, 1) > before + 200, "above all that was lent");
+    // Nobody is left with a number that it could not outdo.
+    worsen(&mut net, 30_000);
+    assert!(net.is_converged());
+    net.run_for(HOUR);
+    assert_eq!(seqno_at(&net, 0), seqno_at(&net, 1));
+}
+
+#[test]
+fn an_origin_whose_seqnos_are_used_up_is_asked_and_lends_more() {
+    let mut net = lent(6);
+    let (first, sent) = (seqno_at(&net, 1), net.speaker(2).counters().packets_sent);
+    let mut asked_at = Vec::new();
+    for round in 1..=1500 {
+        worsen(&mut net, 5000 * (round % 2));
+        assert!(net.is_converged(), "round {round}");
+        if net.speaker(2).seqno() > first + 200 * asked_at.len() as u16 {
+            asked_at.push(net.speaker(2).seqno());
+        }
+    }
+    assert!(asked_at.len() >= 3, "{asked_at:?}");
+    let said = net.speaker(2).counters().packets_sent - sent;
+    assert!(said <= 2 * asked_at.len() as u64, "{said} packets");
+    speak_again(&mut net);
+    net.run_for(SECOND * 300);
+    assert!(net.is_converged());
+    assert_eq!(seqno_at(&net, 1), net.speaker(2).seqno());
+}
+
+#[test]
+fn what_was_lent_twice_is_not_used_twice() {
+    let mut net = lent(7);
+    for round in 1..=150 {
+        worsen(&mut net, 100 * round);
+    }
+    let origin = net.speaker(1).selected(prefix(2)).unwrap().router_id;
+    // The neighbour believes that the origin spoke, which it did not; the origin asks again for quiet.
+    net.with(1, |speaker, now| {
+        speaker.set_quiet(LINK, false, now);
+        speaker.set_quiet(LINK, true, now);
+        speaker.borrow_seqnos(LINK, origin);
+    });
+    for round in 151..=190 {
+        worsen(&mut net, 100 * round);
+    }
+    speak_again(&mut net);
+    net.run_for(SECOND);
+    assert!(net.is_converged());
+    assert_eq!(seqno_at(&net, 1), net.speaker(2).seqno(), "the origin is ahead");
+}

@@ -87,9 +87,13 @@ impl Config {
         asked_for.unwrap_or_else(usual_threads)
     }
 
+    pub(crate) fn is_leaf(&self, settings: &Settings) -> bool {
+        self.leaf.or(settings.leaf).unwrap_or(false)
+    }
+
     /// How neighbours are chosen, with `settings` where nothing else is said.
     pub(crate) fn mesh(&self, settings: &Settings) -> MeshParameters {
-        let is_leaf = self.leaf.or(settings.leaf).unwrap_or(false);
+        let is_leaf = self.is_leaf(settings);
         let defaults = if is_leaf {
             MeshParameters::leaf()
         } else {

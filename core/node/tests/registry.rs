@@ -110,7 +110,7 @@ impl Drop for World {
     }
 }
 
-fn worker(membership: &Membership) -> (Worker, mpsc::Receiver<Report>) {
+fn worker(membership: &Membership, holds_requests: bool) -> (Worker, mpsc::Receiver<Report>) {
     let network = membership.network.clone();
     let client = Client::new(
         membership.registries.clone(),
@@ -124,6 +124,7 @@ fn worker(membership: &Membership) -> (Worker, mpsc::Receiver<Report>) {
         client: Arc::new(client),
         network,
         revocation_number: 0,
+        holds_requests,
     };
     (Worker::start(config, reports), reader)
 }
@@ -287,7 +288,7 @@ async fn worker_fetches_members_and_hears_of_revocations_at_once() {
     let world = World::new(false).await;
     let alice = world.member("alice").await;
     let bob = world.member("bob").await;
-    let (worker, mut reports) = worker(&alice);
+    let (worker, mut reports) = worker(&alice, true);
     worker.submit(Job::FetchDirectory);
     worker.submit(Job::Renew);
     until(&mut reports, |report| {
@@ -317,7 +318,7 @@ async fn dead_registry_is_reported_and_found_again() {
     let mut world = World::new(false).await;
     let alice = world.member("alice").await;
     world.stop().await;
-    let (worker, mut reports) = worker(&alice);
+    let (worker, mut reports) = worker(&alice, true);
     worker.submit(Job::FetchDirectory);
     let error = until(&mut reports, |report| match report {
         Report::Failed(error) => Some(error),

@@ -568,6 +568,10 @@ impl World {
                 let bundles = self.registry.sample(&mut self.random);
                 RegistryReply::Run(Box::new(Command::AddBundles(bundles)))
             }
+            Request::FetchRevocations => match self.registry.list().cloned() {
+                Some(list) => RegistryReply::Run(Box::new(Command::SetRevocations(list))),
+                None => RegistryReply::Done,
+            },
             Request::Renew => {
                 let (keys, more) = (Arc::clone(&host.keys), host.options.more_prefixes);
                 let now = self.wall_clock();

@@ -97,6 +97,26 @@ impl Speaker {
             hold: (u32::from(update.interval.0) * 35).max(MIN_HOLD),
         };
         self.store(key, from, &offer, now);
+        self.note_told(from.0, router_id, Seqno(update.seqno));
+    }
+
+    /// As if the neighbour had said the same route again with a newer seqno.
+    pub(super) fn renumber(&mut self, key: Key, from: NeighbourKey, seqno: Seqno, now: Instant) {
+        let entry = self.table.get(&key);
+        let Some(route) = entry.and_then(|entry| entry.routes.get(&from)) else {
+            return;
+        };
+        if seqno.newer_than(route.seqno) {
+            let offer = Offer {
+                router_id: route.router_id,
+                seqno,
+                reference: route.reference,
+                penalty: route.penalty,
+                next_hop: route.next_hop,
+                hold: route.hold,
+            };
+            self.store(key, from, &offer, now);
+        }
     }
 
     /// Route acquisition (RFC 8966 section 3.5.3).

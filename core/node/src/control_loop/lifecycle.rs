@@ -1,7 +1,7 @@
 //! What happens around the node: the network changes, the device goes to sleep and wakes up.
 
-use super::{ControlLoop, LONG, Moment};
-use crate::netwatch::Source;
+use super::ControlLoop;
+use crate::{netwatch::Source, registry::Job};
 use osier_proto::Instant;
 
 impl ControlLoop {
@@ -10,18 +10,17 @@ impl ControlLoop {
         let before = self.told.clone();
         self.tell_addresses();
         if self.told == before {
-            self.look_anew(now);
+            self.parts.node.handle_network_reset(now);
         }
-        // What the registry was asked over the old network gets no answer any more.
-        if matches!(self.parts.settings.config.network, Source::Told(_)) && !self.asleep {
+        if !matches!(self.parts.settings.config.network, Source::Told(_)) || self.asleep {
+            return;
+        }
+        // What the registry was asked over the old network gets no answer any more, and without one nothing does.
+        if self.told.is_empty() {
+            self.parts.registry.worker = None;
+        } else {
             self.restart_registry();
         }
-    }
-
-    /// Nothing that was known of the network holds any longer: as if it had been gone and were back.
-    fn look_anew(&mut self, now: Instant) {
-        self.parts.node.handle_network_change(Vec::new(), now);
-        self.parts.node.handle_network_change(self.told.clone(), now);
     }
 
     /// Saves what would be lost with the process, and leaves alone what wakes the radio: the request that the registry
@@ -35,7 +34,7 @@ impl ControlLoop {
         self.save_sequences();
         self.save_usage();
         self.parts.registry.worker = None;
-        self.housekeeping_due = Moment::now() + LONG;
+        self.housekeeping_due = None;
     }
 
     /// Time has passed, perhaps much, and the network may be another one.
@@ -44,7 +43,7 @@ impl ControlLoop {
         tracing::info!(was_asleep, "waking up");
         self.keep_house(now);
         self.parts.node.handle_timeout(now);
-        self.look_anew(now);
+        self.parts.node.handle_network_reset(now);
         if was_asleep {
             self.restart_registry();
         }
@@ -58,5 +57,10 @@ impl ControlLoop {
         let (worker, urls) = (link.restart)(&self.parts.settings.current, number);
         link.worker = worker;
         link.urls = urls;
+        let source = &self.parts.settings;
+        if source.config.is_leaf(&source.current) {
+            // Which tells whether the registry is reachable, too.
+            self.submit(Job::FetchRevocations);
+        }
     }
 }

@@ -140,6 +140,9 @@ pub enum Request {
     Publish(Bundle),
     /// Ask the registry for a sample of members; answer with [`Command::AddBundles`].
     FetchDirectory,
+    /// Ask the registry for the newest revocation list; answer with [`Command::SetRevocations`]. For leaves: others
+    /// have a shell that is told by the registry at once.
+    FetchRevocations,
     /// The set of known members changed: write the cache (`Node::bundles`) soon.
     SaveCache,
     /// Persist our Babel seqno before long.

@@ -42,6 +42,8 @@ const HURRY: Duration = Duration::from_secs(1);
 const GONE: Duration = Duration::from_secs(4);
 /// Keys older than this would not last: they are renewed with the beat.
 const OLD_KEYS: Duration = Duration::from_secs(170);
+/// Awake, it asks for what it has missed after this.
+const NEWS: Duration = Duration::from_millis(500);
 /// One answer serves what comes within this time.
 const ANSWERED: Duration = Duration::from_secs(5);
 /// A radio that sleeps takes up to this long to hand over what came for it.
@@ -211,6 +213,7 @@ impl Node {
         if let Some(tunnel) = self.tunnels.get_mut(&id) {
             tunnel.doze.asks += 1;
             tunnel.doze.asked = Some(now);
+            self.babel.lend_seqnos();
             // 110 fits.
             let interval = BEAT.as_secs() as u16;
             self.send_link(id, &Message::Doze { interval }, now);
@@ -236,6 +239,7 @@ impl Node {
     }
 
     fn fall_asleep(&mut self, now: Instant) {
+        self.counters.count("doze");
         self.sleep.beat = Some(now + BEAT);
         self.sleep.began = None;
         self.timers.set(Timer::Doze, now + BEAT);
@@ -280,6 +284,18 @@ impl Node {
         {
             self.sleep.began = None;
             self.timers.set(Timer::Doze, next);
+        }
+    }
+
+    /// What comes in our sleep gets an answer, if only an empty one: WireGuard takes silence after data for a reason to
+    /// begin a handshake, 15 s later.
+    pub(super) fn answer_in_sleep(&mut self, id: TunnelId, now: Instant) {
+        let owes_answer = |t: &Tunnel| t.doze.agreed && t.handle.last_sent().is_none_or(|at| at < now);
+        if self.waits_until().is_some()
+            && self.babel.poll_packet_timeout().is_none()
+            && self.tunnels.get(&id).is_some_and(owes_answer)
+        {
+            self.keep_alive(id, now);
         }
     }
 
@@ -329,7 +345,12 @@ impl Node {
         let has_news = !tunnel.outbox.is_empty();
         self.look_at(id, now + IDLE_INTERVAL);
         self.timers.set(Timer::Echo(id), now + Duration::from_millis(1));
-        self.schedule_digest(id, now);
+        if self.parameters.leaf {
+            // The answer is a newer revocation list, if there is one.
+            self.timers.set(Timer::Digest(id), now + NEWS);
+        } else {
+            self.schedule_digest(id, now);
+        }
         if has_news {
             self.timers
                 .advance(Timer::Gossip(id), now + crate::mesh::gossip::GATHER);
@@ -352,10 +373,14 @@ impl Node {
         tunnel.liveness.peer_interval = interval;
         tunnel.liveness.probing = None;
         tunnel.handle.report_next_receive();
+        let peer = tunnel.peer();
         for timer in [Timer::Echo(id), Timer::Digest(id), Timer::Gossip(id)] {
             self.timers.clear(timer);
         }
         self.babel.set_quiet(interface(id), true, now);
+        if let Some(peer) = peer {
+            self.babel.borrow_seqnos(interface(id), peer.router_id());
+        }
         self.send_link(id, &Message::DozeTaken, now);
         self.look_at(id, now + interval);
     }

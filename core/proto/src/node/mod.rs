@@ -290,6 +290,7 @@ impl Node {
             Err(_) => self.counters.count("packet-malformed"),
         }
         self.settle(now);
+        self.answer_in_sleep(tunnel, now);
     }
 
     /// An ICMPv6 packet to our own address that answers one of our probes.
@@ -367,6 +368,17 @@ impl Node {
     pub fn handle_network_change(&mut self, local: Vec<SocketAddr>, now: Instant) {
         self.notice_sleep(now);
         self.network_changed(local, now);
+        self.settle(now);
+    }
+
+    /// The network may be another one although our addresses are the same: the shell was told so, or the machine is
+    /// awake again.
+    pub fn handle_network_reset(&mut self, now: Instant) {
+        self.notice_sleep(now);
+        if !self.sleep.is_offline() {
+            self.evidence.network_changed(now);
+            self.look_anew(now);
+        }
         self.settle(now);
     }
 

@@ -54,14 +54,19 @@ impl Node {
         self.endpoints.local = local;
         self.evidence.network_changed(now);
         if !is_first {
-            self.endpoints.forget_observations();
-            self.backoff.clear();
-            self.wake_up(now);
-            self.probe_all(now);
-            self.recheck_all_mtus(now);
-            self.timers.advance(Timer::Dial, now + Duration::from_millis(10));
+            self.look_anew(now);
         }
         self.record_changed(now);
+    }
+
+    /// Nothing that was known of the network holds any longer: neighbours are asked at once.
+    pub(super) fn look_anew(&mut self, now: Instant) {
+        self.endpoints.forget_observations();
+        self.backoff.clear();
+        self.wake_up(now);
+        self.probe_all(now);
+        self.recheck_all_mtus(now);
+        self.timers.advance(Timer::Dial, now + Duration::from_millis(10));
     }
 
     /// Something that our record tells may have changed.
