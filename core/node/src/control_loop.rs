@@ -54,12 +54,6 @@ const BURST: usize = 64;
 const CACHE_DELAY: Duration = Duration::from_secs(2);
 /// Clock and health are looked at this often.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
-/// A leaf does so when it is awake anyway; it does not wake for that before so much more time has passed.
-const LEAF_SLACK: Duration = Duration::from_secs(14 * 60);
-/// The system clock has been set when it moved by more than this against the monotonic one, in seconds.
-const CLOCK_STEP: u64 = 5;
-/// A planned stop that takes longer is ended anyway.
-const STOP_LIMIT: Duration = Duration::from_secs(8);
 /// Probes that wait for an answer.
 const PROBES: usize = 4096;
 
@@ -467,29 +461,6 @@ impl ControlLoop {
         self.parts.node.handle_network_change(self.told.clone(), now);
     }
 
-    fn keep_house(&mut self, now: Instant) {
-        self.housekeeping_due = (!self.asleep).then_some(now + HOUSEKEEPING);
-        let offset = offset(&self.parts.shared.clock);
-        if offset.abs_diff(self.clock_offset) > CLOCK_STEP {
-            tracing::info!(seconds = offset - self.clock_offset, "the system clock was set");
-            self.clock_offset = offset;
-            self.parts
-                .node
-                .handle_command(Command::SetWallClock(clock::unix_time()), now);
-        }
-        self.probes.retain(|_, waiting| !waiting.is_closed());
-        self.save_usage();
-        self.check_health();
-    }
-
-    /// When to wake for housekeeping if nothing else happens.
-    fn housekeeping_by(&self) -> Option<Instant> {
-        let source = &self.parts.settings;
-        let is_leaf = source.config.is_leaf(&source.current);
-        let slack = if is_leaf { LEAF_SLACK } else { Duration::ZERO };
-        self.housekeeping_due.map(|due| due + slack)
-    }
-
     fn report_event(&mut self, event: node::Event) {
         let event = match event {
             node::Event::NeighbourUp { node, name } => {
@@ -599,15 +570,6 @@ impl ControlLoop {
             recovered: self.parts.recovered.iter().map(|item| item.file_name()).collect(),
             tun_lost: self.tun_lost.clone(),
             no_tun: self.parts.runs_without_tun,
-        }
-    }
-
-    fn begin_stop(&mut self, now: Instant) {
-        if self.stop.is_none() {
-            tracing::info!("stopping: moving neighbours to other routes");
-            self.stop = Some(Moment::now() + STOP_LIMIT);
-            self.emit(Event::Stopping);
-            self.parts.node.handle_command(Command::Stop, now);
         }
     }
 

@@ -332,7 +332,7 @@ async fn worker_of_a_leaf_asks_for_revocations_when_it_is_told_to() {
             match reports.recv().await.unwrap() {
                 Report::Revocations(list) => return list,
                 Report::Failed(error) => panic!("{error}"),
-                _ => {}
+                _ => tokio::time::sleep(Duration::from_millis(500)).await,
             }
         }
     };

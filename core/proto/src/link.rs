@@ -178,7 +178,8 @@ pub enum Message {
         size: u16,
     },
     /// The sender, a leaf, wants to sleep: until it speaks Babel again it will say nothing but an empty message every
-    /// `interval` seconds, which is to be answered by another, and wants to hear nothing else unasked but data.
+    /// `interval` seconds, which is to be answered by another, and wants to hear nothing else unasked but data. It has
+    /// lent its next seqnos (`osier_babel::Speaker::lend_seqnos`).
     Doze {
         interval: u16,
     },

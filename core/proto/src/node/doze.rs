@@ -4,7 +4,8 @@
 //! agrees ([`Message::DozeTaken`]). From then on neither end says anything unasked over that tunnel: Babel is silent
 //! and forgets nothing ([`Speaker::set_quiet`]), nobody gossips, measures or spreads rumours. When all have agreed the
 //! leaf *dozes*: only every [`BEAT`] it sends each neighbour an empty message, or a handshake where the keys have run
-//! out, all in one burst, and each answers with an empty message. The beat keeps NATs open and proves to both ends
+//! out, all in one burst, and each answers with an empty message. Seqnos that others want of it its neighbours make up
+//! from those that it has lent them ([`Speaker::lend_seqnos`]). The beat keeps NATs open and proves to both ends
 //! that the other is there. Whatever else the leaf wants to do, and can wait, is done at the next beat.
 //!
 //! Data wakes it, whichever way it goes, and so do a neighbour that comes or goes or does not answer a beat, and
@@ -15,6 +16,7 @@
 //! believed to be there before it has answered a new handshake, and those begin at once ([`Node::notice_sleep`]).
 //!
 //! [`Speaker::set_quiet`]: osier_babel::Speaker::set_quiet
+//! [`Speaker::lend_seqnos`]: osier_babel::Speaker::lend_seqnos
 
 use super::{
     DownReason, Node,
