@@ -3,9 +3,9 @@
 use crate::neighbour::Neighbour;
 use crate::output::Output;
 use crate::wire::Centis;
-use crate::{Duration, InterfaceConfig, seqno::Seqno};
+use crate::{Duration, InterfaceConfig, RouterId, entry::Key, seqno::Seqno};
 use core::net::Ipv6Addr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Shortest interval we announce and keep.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
@@ -22,12 +22,33 @@ pub(crate) struct Interface {
     pub(crate) config: InterfaceConfig,
     /// The owner's word about the link.
     pub(crate) usable: bool,
+    /// Both ends have agreed to say nothing unasked; see `speaker::quiet`.
+    pub(crate) quiet: bool,
+    /// What the neighbours may not have heard when that began.
+    pub(crate) owed: Owed,
+    /// While it is quiet, the neighbour that sleeps lets us raise its seqno.
+    pub(crate) borrowed: Option<Borrowed>,
     /// Seqno of the next multicast Hello.
     pub(crate) hello_seqno: Seqno,
     /// Fast Hellos sent since the interface came up.
     pub(crate) greetings: u8,
     pub(crate) neighbours: BTreeMap<Ipv6Addr, Neighbour>,
     pub(crate) output: Output,
+}
+
+/// Updates that were to leave, or were not acknowledged, when an interface was silenced.
+#[derive(Debug, Default)]
+pub(crate) struct Owed {
+    pub(crate) updates: BTreeSet<Key>,
+    pub(crate) dump: bool,
+}
+
+/// Seqnos that one who sleeps has lent to its neighbour, see `speaker::quiet`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Borrowed {
+    pub(crate) origin: RouterId,
+    /// The last one that the origin itself has told.
+    pub(crate) told: Seqno,
 }
 
 impl Interface {
@@ -38,6 +59,9 @@ impl Interface {
         Self {
             config,
             usable: true,
+            quiet: false,
+            owed: Owed::default(),
+            borrowed: None,
             hello_seqno,
             greetings: 0,
             neighbours: BTreeMap::new(),

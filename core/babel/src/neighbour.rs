@@ -74,6 +74,13 @@ impl HelloHistory {
         Continuity::Continues
     }
 
+    /// The sender speaks again after a silence that was agreed: what it did not say meanwhile is no loss.
+    fn resume(&mut self, now: Instant) {
+        if self.deadline.is_some() {
+            self.deadline = Some(now + (self.interval * 3 / 2).max(MIN_WAIT));
+        }
+    }
+
     /// Records the misses due by `now`.
     pub(crate) fn expire(&mut self, now: Instant) {
         while let Some(deadline) = self.deadline.filter(|deadline| *deadline <= now) {
@@ -112,6 +119,8 @@ pub(crate) struct Neighbour {
     /// Our cost as the neighbour told it; infinite until told, and when not repeated in time.
     pub(crate) tx_cost: u16,
     ihu_deadline: Option<Instant>,
+    /// How long an IHU is believed.
+    ihu_hold: Duration,
     pub(crate) rtt: Rtt,
     pub(crate) rx_cost: u16,
     /// The `rx_cost` in the last IHU sent.
@@ -139,6 +148,7 @@ impl Neighbour {
             unicast: HelloHistory::default(),
             tx_cost: INFINITY,
             ihu_deadline: None,
+            ihu_hold: MIN_IHU_HOLD,
             rtt: Rtt::default(),
             rx_cost: INFINITY,
             rx_cost_told: None,
@@ -160,7 +170,17 @@ impl Neighbour {
     /// Records an IHU: believed for 3.5 times its interval (appendix B).
     pub(crate) fn ihu(&mut self, cost: u16, interval: Duration, now: Instant) {
         self.tx_cost = cost;
-        self.ihu_deadline = Some(now + (interval * 7 / 2).max(MIN_IHU_HOLD));
+        self.ihu_hold = (interval * 7 / 2).max(MIN_IHU_HOLD);
+        self.ihu_deadline = Some(now + self.ihu_hold);
+    }
+
+    /// All deadlines start anew after a silence that was agreed.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.multicast.resume(now);
+        self.unicast.resume(now);
+        if self.ihu_deadline.is_some() {
+            self.ihu_deadline = Some(now + self.ihu_hold);
+        }
     }
 
     /// Lets what is overdue by `now` take effect. `false`: forget this neighbour.

@@ -15,7 +15,11 @@ impl Seqno {
     }
 
     pub(crate) fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
+        self.after(1)
+    }
+
+    pub(crate) fn after(self, steps: u16) -> Self {
+        Self(self.0.wrapping_add(steps))
     }
 }
 

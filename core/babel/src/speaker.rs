@@ -2,13 +2,14 @@
 //!
 //! The work is in the files beside this one: `links` keeps interfaces and neighbours, `receive` takes packets
 //! apart, `routes` changes entries and reacts to new selections, `requests` asks and answers, `announce` finds what
-//! others must hear, `send` makes packets of all that waits, with a `writer`, `acknowledgments` sends them again,
+//! others must hear (unless an interface is `quiet`), `send` makes packets of all that waits, with a `writer`, `acknowledgments` sends them again,
 //! `timeouts` does what is due.
 
 mod acknowledgments;
 mod announce;
 mod authentication;
 mod links;
+mod quiet;
 mod receive;
 mod requests;
 mod routes;
@@ -28,7 +29,9 @@ use crate::{
     Authentication, Authority, Config, Counters, Duration, Event, Forwarding, Instant, InterfaceConfig,
     InterfaceId,
 };
-use crate::{HeldView, NeighbourView, RouteKey, RouteView, Standing, TimerReason, Transmit, Verdict};
+use crate::{
+    HeldView, NeighbourView, RouteKey, RouteView, RouterId, Standing, TimerReason, Transmit, Verdict,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A timer that is overdue by this much means that the clock leapt, or that we were suspended.
@@ -41,6 +44,8 @@ pub struct Speaker {
     filters: Filters,
     /// Of our own routes.
     seqno: Seqno,
+    /// The first seqno above those that we have lent to neighbours, see [`quiet`].
+    lent_below: Option<Seqno>,
     /// How far raises of our seqno have used up what is granted, see [`requests`].
     raised_until: Instant,
     penalty: u16,
@@ -69,6 +74,7 @@ impl Speaker {
         }
         Self {
             seqno: Seqno(config.seqno),
+            lent_below: None,
             raised_until: Instant::ZERO,
             penalty: 0,
             stopping: false,
@@ -143,6 +149,27 @@ impl Speaker {
             self.hello_by(id, now);
         }
         self.recost_all(id, now);
+    }
+
+    /// Silences an interface by agreement with its neighbours, or lets it speak again: nothing leaves unasked and
+    /// nothing expires meanwhile; see the `quiet` module. For links to nodes that carry nothing for others.
+    pub fn set_quiet(&mut self, id: InterfaceId, quiet: bool, now: Instant) {
+        if quiet {
+            self.silence(id, now);
+        } else {
+            self.speak_again(id, now);
+        }
+    }
+
+    /// Before neighbours are asked to be quiet: they may answer for us whoever wants a newer seqno of ours, see the
+    /// `quiet` module.
+    pub fn lend_seqnos(&mut self) {
+        self.lend();
+    }
+
+    /// The neighbour on an interface that is quiet has lent us its seqnos: who wants a newer one does not wake it.
+    pub fn borrow_seqnos(&mut self, id: InterfaceId, origin: RouterId) {
+        self.borrow_from(id, origin);
     }
 
     /// Added to every metric we announce (saturating; 0 normally). A planned stop raises it, so that
@@ -284,6 +311,11 @@ impl Speaker {
     /// When [`Self::handle_timeout`] is next needed, and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, TimerReason)> {
         self.next_timeout()
+    }
+
+    /// When the next packet is to leave: what cannot wait when everything else can.
+    pub fn poll_packet_timeout(&self) -> Option<(Instant, TimerReason)> {
+        self.timers.first_packet().map(|(at, timer)| (at, timer.reason()))
     }
 
     /// Every route in the table, by prefix.

@@ -80,6 +80,13 @@ impl Timers {
         losses
     }
 
+    /// When the first packet is to leave.
+    pub(crate) fn first_packet(&self) -> Option<(Instant, Timer)> {
+        let mut due = self.queue.iter();
+        due.find(|(_, timer)| matches!(timer, Timer::Flush(_) | Timer::Resend(_)))
+            .copied()
+    }
+
     pub(crate) fn first(&self) -> Option<(Instant, Timer)> {
         self.queue.first().copied()
     }

@@ -87,9 +87,18 @@ impl Config {
         asked_for.unwrap_or_else(usual_threads)
     }
 
+    pub(crate) fn is_leaf(&self, settings: &Settings) -> bool {
+        self.leaf.or(settings.leaf).unwrap_or(false)
+    }
+
     /// How neighbours are chosen, with `settings` where nothing else is said.
     pub(crate) fn mesh(&self, settings: &Settings) -> MeshParameters {
-        let defaults = MeshParameters::default();
+        let is_leaf = self.is_leaf(settings);
+        let defaults = if is_leaf {
+            MeshParameters::leaf()
+        } else {
+            MeshParameters::default()
+        };
         let outgoing = self.outgoing.or(settings.outgoing).unwrap_or(defaults.outgoing);
         MeshParameters {
             outgoing,
@@ -97,7 +106,7 @@ impl Config {
             refresh: settings
                 .refresh_seconds
                 .map_or(defaults.refresh, Duration::from_secs),
-            leaf: self.leaf.or(settings.leaf).unwrap_or(defaults.leaf),
+            leaf: is_leaf,
             configured: self
                 .endpoints
                 .clone()

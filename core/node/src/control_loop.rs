@@ -9,6 +9,7 @@ mod asks;
 mod connection;
 mod lifecycle;
 mod views;
+mod wakeups;
 
 pub(crate) use asks::{Ask, ProbeAnswer, Target};
 
@@ -53,12 +54,6 @@ const BURST: usize = 64;
 const CACHE_DELAY: Duration = Duration::from_secs(2);
 /// Clock and health are looked at this often.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
-/// Never, for a timer: 30 years.
-const LONG: Duration = Duration::from_secs(30 * 365 * 86_400);
-/// The system clock has been set when it moved by more than this against the monotonic one, in seconds.
-const CLOCK_STEP: u64 = 5;
-/// A planned stop that takes longer is ended anyway.
-const STOP_LIMIT: Duration = Duration::from_secs(8);
 /// Probes that wait for an answer.
 const PROBES: usize = 4096;
 
@@ -124,7 +119,9 @@ pub(crate) struct ControlLoop {
     /// Names of nodes as events told them.
     names: BTreeMap<NodeId, String>,
     cache_due: Option<Moment>,
-    housekeeping_due: Moment,
+    /// `None` while the device sleeps.
+    housekeeping_due: Option<Instant>,
+    wakeups: wakeups::Wakeups,
     stop: Option<Moment>,
     stopped: bool,
     /// Why it stopped, when nobody asked for it.
@@ -164,7 +161,6 @@ enum Wake {
     Mapped,
     Timer,
     Cache,
-    Housekeeping,
     Disk,
     StopLimit,
     /// All inputs are closed: the daemon is being torn down.
@@ -183,7 +179,8 @@ impl ControlLoop {
             next_probe: 1,
             names: BTreeMap::new(),
             cache_due: None,
-            housekeeping_due: Moment::now() + HOUSEKEEPING,
+            housekeeping_due: Some(started + HOUSEKEEPING),
+            wakeups: wakeups::Wakeups::default(),
             stop: None,
             stopped: false,
             failure: None,
@@ -230,7 +227,8 @@ impl ControlLoop {
 
     async fn next(&mut self, trouble: &mut watch::Receiver<Option<String>>) -> Wake {
         let timer = self.parts.node.poll_timeout().map(|(at, _)| at);
-        self.parts.alarm.set(timer, self.parts.shared.clock.now());
+        let first = timer.into_iter().chain(self.housekeeping_by()).min();
+        self.parts.alarm.set(first, self.parts.shared.clock.now());
         let parts = &mut self.parts;
         let mapped = async {
             match &mut parts.mapped {
@@ -247,7 +245,6 @@ impl ControlLoop {
             Ok(()) = parts.links.changed() => Wake::Links,
             true = mapped => Wake::Mapped,
             () = sleep_until(self.cache_due) => Wake::Cache,
-            () = tokio::time::sleep_until(self.housekeeping_due) => Wake::Housekeeping,
             () = sleep_until(self.stop) => Wake::StopLimit,
             Ok(()) = trouble.changed() => Wake::Disk,
         }
@@ -255,6 +252,9 @@ impl ControlLoop {
 
     fn handle(&mut self, wake: Wake) {
         let now = self.now();
+        if !matches!(wake, Wake::Ask(_)) {
+            self.wakeups.stir(now);
+        }
         match wake {
             Wake::Path(message) => self.handle_path(message, now),
             Wake::Timer => self.parts.node.handle_timeout(now),
@@ -267,13 +267,15 @@ impl ControlLoop {
                 self.parts.node.handle_mapping(mapped, now);
             }
             Wake::Cache => self.save_cache(),
-            Wake::Housekeeping => self.keep_house(now),
             Wake::Disk => self.check_health(),
             Wake::StopLimit => {
                 tracing::warn!("the planned stop takes too long and is cut short");
                 self.stopped = true;
             }
             Wake::Orphaned => self.stopped = true,
+        }
+        if self.housekeeping_due.is_some_and(|due| due <= now) {
+            self.keep_house(now);
         }
         self.drain();
     }
@@ -402,6 +404,7 @@ impl ControlLoop {
                 self.submit(Job::Publish(Box::new(bundle)));
             }
             Request::FetchDirectory => self.submit(Job::FetchDirectory),
+            Request::FetchRevocations => self.submit(Job::FetchRevocations),
             Request::SaveCache => self.cache_due = self.cache_due.or(Some(Moment::now() + CACHE_DELAY)),
             Request::SaveSeqno(seqno) => {
                 self.parts.sequences.seqno = seqno;
@@ -456,21 +459,6 @@ impl ControlLoop {
         let local = addresses.into_iter().filter(|a| ipv6 || a.is_ipv4());
         self.told = local.map(|address| SocketAddr::new(address, port)).collect();
         self.parts.node.handle_network_change(self.told.clone(), now);
-    }
-
-    fn keep_house(&mut self, now: Instant) {
-        self.housekeeping_due = Moment::now() + if self.asleep { LONG } else { HOUSEKEEPING };
-        let offset = offset(&self.parts.shared.clock);
-        if offset.abs_diff(self.clock_offset) > CLOCK_STEP {
-            tracing::info!(seconds = offset - self.clock_offset, "the system clock was set");
-            self.clock_offset = offset;
-            self.parts
-                .node
-                .handle_command(Command::SetWallClock(clock::unix_time()), now);
-        }
-        self.probes.retain(|_, waiting| !waiting.is_closed());
-        self.save_usage();
-        self.check_health();
     }
 
     fn report_event(&mut self, event: node::Event) {
@@ -582,15 +570,6 @@ impl ControlLoop {
             recovered: self.parts.recovered.iter().map(|item| item.file_name()).collect(),
             tun_lost: self.tun_lost.clone(),
             no_tun: self.parts.runs_without_tun,
-        }
-    }
-
-    fn begin_stop(&mut self, now: Instant) {
-        if self.stop.is_none() {
-            tracing::info!("stopping: moving neighbours to other routes");
-            self.stop = Some(Moment::now() + STOP_LIMIT);
-            self.emit(Event::Stopping);
-            self.parts.node.handle_command(Command::Stop, now);
         }
     }
 

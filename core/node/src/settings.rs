@@ -10,7 +10,7 @@
 //! outgoing = 6                              # tunnels to keep, and how many to accept
 //! incoming = 18
 //! refresh_seconds = 300                     # the least useful tunnel is replaced this often
-//! leaf = false                              # carry only our own traffic
+//! leaf = false                              # carry only our own traffic, keep 3 tunnels, sleep while idle
 //! aes = true                                # false: WireGuard's own cipher alone
 //! packet_threads = 2                        # that may handle packets; half of the processors otherwise, 4 at most
 //! offload = true                            # false: exchange packets with the system one by one

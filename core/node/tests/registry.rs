@@ -110,7 +110,7 @@ impl Drop for World {
     }
 }
 
-fn worker(membership: &Membership) -> (Worker, mpsc::Receiver<Report>) {
+fn worker(membership: &Membership, holds_requests: bool) -> (Worker, mpsc::Receiver<Report>) {
     let network = membership.network.clone();
     let client = Client::new(
         membership.registries.clone(),
@@ -124,6 +124,7 @@ fn worker(membership: &Membership) -> (Worker, mpsc::Receiver<Report>) {
         client: Arc::new(client),
         network,
         revocation_number: 0,
+        holds_requests,
     };
     (Worker::start(config, reports), reader)
 }
@@ -287,7 +288,7 @@ async fn worker_fetches_members_and_hears_of_revocations_at_once() {
     let world = World::new(false).await;
     let alice = world.member("alice").await;
     let bob = world.member("bob").await;
-    let (worker, mut reports) = worker(&alice);
+    let (worker, mut reports) = worker(&alice, true);
     worker.submit(Job::FetchDirectory);
     worker.submit(Job::Renew);
     until(&mut reports, |report| {
@@ -313,11 +314,38 @@ async fn worker_fetches_members_and_hears_of_revocations_at_once() {
 }
 
 #[tokio::test]
+async fn worker_of_a_leaf_asks_for_revocations_when_it_is_told_to() {
+    let world = World::new(false).await;
+    let alice = world.member("alice").await;
+    let bob = world.member("bob").await;
+    let (worker, mut reports) = worker(&alice, false);
+    world.registry.revoke_node("bob").await.unwrap();
+    // It holds no request: the first that is heard of the registry is the answer to this.
+    worker.submit(Job::FetchDirectory);
+    let first = reports.recv().await.unwrap();
+    assert!(matches!(first, Report::Reachable { .. }), "{first:?}");
+    assert!(matches!(reports.recv().await, Some(Report::Directory(..))));
+    // The registry's server looks for newer lists every now and then.
+    let asks = async {
+        loop {
+            worker.submit(Job::FetchRevocations);
+            match reports.recv().await.unwrap() {
+                Report::Revocations(list) => return list,
+                Report::Failed(error) => panic!("{error}"),
+                _ => tokio::time::sleep(Duration::from_millis(500)).await,
+            }
+        }
+    };
+    let list = tokio::time::timeout(SOON, asks).await.unwrap();
+    assert!(list.revokes(&bob.certificate));
+}
+
+#[tokio::test]
 async fn dead_registry_is_reported_and_found_again() {
     let mut world = World::new(false).await;
     let alice = world.member("alice").await;
     world.stop().await;
-    let (worker, mut reports) = worker(&alice);
+    let (worker, mut reports) = worker(&alice, true);
     worker.submit(Job::FetchDirectory);
     let error = until(&mut reports, |report| match report {
         Report::Failed(error) => Some(error),

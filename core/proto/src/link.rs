@@ -32,6 +32,8 @@ pub const REVOCATION_PART: usize = 1024;
 const MAX_REVOCATION_PARTS: u16 = MAX_REVOCATION_LIST.div_ceil(REVOCATION_PART) as u16;
 /// Octets around the bundles of a message: array, type, map, key, inner array.
 const BUNDLES_OVERHEAD: usize = 8;
+/// Capability of a Hello: the sender is a leaf, which carries nothing for others and may doze.
+pub const LEAF: u64 = 1;
 /// Field of a Hello that nodes which know no relay frames skip.
 const RELAY_FIELD: u64 = 128;
 
@@ -108,7 +110,7 @@ pub enum Message {
         version: u16,
         /// The sender's encoded certificate, not decoded here: the answer to a bad one is a [`Message::Bye`].
         certificate: Vec<u8>,
-        /// Bits for what the sender can do; none are defined yet, unknown ones mean nothing.
+        /// Bits for what the sender can do: [`LEAF`]; unknown ones mean nothing.
         capabilities: u64,
         nonce: u64,
         /// What the sender wants on relay frames; without it, it takes none.
@@ -175,6 +177,14 @@ pub enum Message {
         nonce: u64,
         size: u16,
     },
+    /// The sender, a leaf, wants to sleep: until it speaks Babel again it will say nothing but an empty message every
+    /// `interval` seconds, which is to be answered by another, and wants to hear nothing else unasked but data. It has
+    /// lent its next seqnos (`osier_babel::Speaker::lend_seqnos`).
+    Doze {
+        interval: u16,
+    },
+    /// The sender will be quiet.
+    DozeTaken,
     /// A type of a newer version: to be skipped.
     Unknown(u64),
 }
@@ -343,6 +353,8 @@ impl Message {
                     .bytes(&key.key.0);
             }
             Self::RelayKeyTaken(receiver) => drop(w.uint(17).map(1).uint(0).uint((*receiver).into())),
+            Self::Doze { interval } => drop(w.uint(18).map(1).uint(0).uint((*interval).into())),
+            Self::DozeTaken => drop(w.uint(19).map(0)),
             Self::Unknown(kind) => drop(w.uint(*kind).map(0)),
         }
         w.into_vec()
@@ -394,6 +406,13 @@ impl Message {
             15 => Self::Silent(one_field(&mut r, "router_id", Reader::router_id)?),
             16 => Self::RelayKey(read_relay_key(&mut r)?),
             17 => Self::RelayKeyTaken(one_field(&mut r, "receiver", |r| r.small("receiver"))?),
+            18 => Self::Doze {
+                interval: one_field(&mut r, "interval", |r| r.small("interval"))?,
+            },
+            19 => {
+                r.fields(|_, _| Ok(false))?;
+                Self::DozeTaken
+            }
             unknown => return Ok(Self::Unknown(unknown)),
         };
         r.finish()?;

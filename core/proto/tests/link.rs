@@ -132,7 +132,9 @@ fn every_message_survives_encoding_at_its_largest() {
             nonce: u64::MAX,
             size: u16::MAX,
         },
-        Message::Unknown(18),
+        Message::Doze { interval: u16::MAX },
+        Message::DozeTaken,
+        Message::Unknown(20),
     ];
     messages.extend(Message::revocations(&list(MAX_REVOKED)));
     messages.extend(Message::bundles(&[
@@ -273,6 +275,8 @@ fn any_message() -> impl Strategy<Value = Message> {
             ),
         any::<u32>().prop_map(|receiver| Message::RelayKey(relay_key(receiver))),
         any::<u32>().prop_map(Message::RelayKeyTaken),
+        any::<u16>().prop_map(|interval| Message::Doze { interval }),
+        Just(Message::DozeTaken),
         any::<u64>().prop_map(|nonce| Message::Accept { nonce }),
         (any::<[u8; 4]>(), any::<u16>()).prop_map(|address| Message::Observed(address.into())),
         ids().prop_map(Message::CertificateRequest),

@@ -33,7 +33,7 @@ impl World {
         entropy[32..].copy_from_slice(&random::derive(self.seed, "tunnel key", &[id.0.into()]));
         let keys = Arc::new(SecretKeys::from_entropy(entropy));
         let now = self.wall_clock();
-        let certificate = self.registry.certify(&keys, id.0, now);
+        let certificate = self.registry.certify(&keys, id.0, options.more_prefixes, now);
         self.by_key.insert(certificate.tunnel_key, id);
         let nat = match options.nat {
             NatOptions::None => None,
@@ -59,6 +59,8 @@ impl World {
             disk: Disk::default(),
             nat,
             socket: SocketAddr::new(ip, PORT),
+            is_connected: true,
+            is_awake: true,
             boot: 0,
             node: None,
             forwarder: Forwarder::new(),
@@ -132,6 +134,52 @@ impl World {
     pub fn stop(&mut self, id: HostId) {
         self.record(b"stop", id, &[]);
         self.command(id, Command::Stop);
+    }
+
+    /// The host is in another network: its NAT's public address stays, its mapping and its own address are new. `None`:
+    /// it is in none, and told so.
+    pub fn change_network(&mut self, id: HostId, to: Option<Ipv4Addr>) {
+        self.record(b"network", id, &[]);
+        let now = self.now;
+        let host = &mut self.hosts[id.0 as usize];
+        host.is_connected = to.is_some();
+        if let Some(nat) = &mut host.nat {
+            nat.restart();
+        }
+        let local: Vec<SocketAddr> = to
+            .map(|ip| SocketAddr::new(ip.into(), PORT))
+            .into_iter()
+            .collect();
+        if let Some(&address) = local.first() {
+            host.socket = address;
+        }
+        if let Some(node) = &mut host.node {
+            node.handle_network_change(local, now);
+            self.pump(id);
+        }
+    }
+
+    /// The host's machine sleeps: until it wakes it gets nothing and does nothing, and its NAT forgets it.
+    pub fn suspend(&mut self, id: HostId) {
+        self.record(b"suspend", id, &[]);
+        self.hosts[id.0 as usize].is_awake = false;
+    }
+
+    /// The host's machine is back; what was due meanwhile is done now.
+    pub fn wake(&mut self, id: HostId) {
+        self.record(b"wake up", id, &[]);
+        let now = self.now;
+        let host = &mut self.hosts[id.0 as usize];
+        host.is_awake = true;
+        host.wake = None;
+        if let Some(node) = host
+            .node
+            .as_mut()
+            .filter(|n| n.poll_timeout().is_some_and(|(at, _)| at <= now))
+        {
+            node.handle_timeout(now);
+        }
+        self.pump(id);
     }
 
     pub fn command(&mut self, id: HostId, command: Command) {

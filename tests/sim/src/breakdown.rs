@@ -46,18 +46,19 @@ const PINGS: &str = "pings";
 const HEADERS: &str = "headers (IP, UDP, WireGuard, inner IPv6 and UDP)";
 
 impl Breakdown {
-    /// Counts a datagram; its octets if it is no ping.
-    pub(crate) fn add(&mut self, datagram: &[u8]) -> u64 {
+    /// Counts a datagram; its octets if it is no ping, and what is in it.
+    pub(crate) fn add(&mut self, datagram: &[u8]) -> (u64, String) {
         let size = datagram.len() + OUTER_HEADERS;
         let parts = take_apart(datagram);
         // Pings are counted with their headers: they are not what control traffic consists of.
         let mut names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        self.datagrams.entry(names.join(", ")).or_default().add(size);
+        let kind = names.join(", ");
+        self.datagrams.entry(kind.clone()).or_default().add(size);
         if names == [PINGS] {
             self.parts.entry(PINGS.into()).or_default().add(size);
-            return 0;
+            return (0, kind);
         }
         let said: usize = parts.iter().map(|(_, octets)| octets).sum();
         self.parts
@@ -67,7 +68,7 @@ impl Breakdown {
         for (name, octets) in parts {
             self.parts.entry(name).or_default().add(octets);
         }
-        size as u64
+        (size as u64, kind)
     }
 
     /// What was added since an earlier state of the same breakdown.
@@ -161,6 +162,8 @@ fn message(payload: &[u8]) -> &'static str {
         Ok(Message::Silent(_)) => "Silent",
         Ok(Message::RelayKey(_)) => "RelayKey",
         Ok(Message::RelayKeyTaken(_)) => "RelayKeyTaken",
+        Ok(Message::Doze { .. }) => "Doze",
+        Ok(Message::DozeTaken) => "DozeTaken",
         Ok(Message::Unknown(_)) | Err(_) => "unknown",
     }
 }

@@ -33,6 +33,8 @@ pub enum NatOptions {
 #[derive(Clone, Debug, Default)]
 pub struct HostOptions {
     pub nat: NatOptions,
+    /// Besides its own; up to 7.
+    pub more_prefixes: u32,
     pub mesh: MeshParameters,
 }
 
@@ -79,6 +81,10 @@ pub struct Host {
     pub(crate) nat: Option<Nat>,
     /// Where its socket is bound.
     pub(crate) socket: SocketAddr,
+    /// Whether it is in any network.
+    pub(crate) is_connected: bool,
+    /// Whether its machine is not suspended.
+    pub(crate) is_awake: bool,
     /// Counts starts; events for an earlier life are ignored.
     pub(crate) boot: u32,
     pub(crate) node: Option<Node>,

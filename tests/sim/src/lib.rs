@@ -18,11 +18,15 @@ pub mod breakdown;
 pub mod check;
 pub mod drill;
 mod host;
+pub mod leaf;
+pub mod meter;
 mod random;
 pub mod registry;
 pub mod soak;
+mod tap;
 pub mod underlay;
 mod world;
 
 pub use host::{Host, HostId, HostOptions, NatOptions, Traffic};
-pub use world::{Options, Probe, Tamper, Tap, World};
+pub use tap::{Tamper, Tap};
+pub use world::{Options, Probe, World};

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use core::time::Duration;
-use osier_sim::{breakdown, drill, soak::Soak};
+use osier_sim::{breakdown, drill, leaf, soak::Soak};
 use std::io::Write as _;
 
 /// Simulates a mesh under deaths, restarts, cuts and partitions, and fails if it does not heal in time or a
@@ -25,13 +25,24 @@ struct Arguments {
     /// With --drill: pairs that ping each other.
     #[arg(long, default_value_t = 60, requires = "drill")]
     pairs: usize,
+    /// Instead: one of the nodes is an idle leaf behind a NAT, as a phone. Prints what it sends and receives a day
+    /// and how often it wakes, counted for --minutes and scaled; fails above 1 MB a day or one wake-up a minute.
+    #[arg(long, conflicts_with = "drill")]
+    leaf: bool,
 }
+
+/// What an idle leaf may cost.
+const OCTETS_A_DAY: f64 = 1e6;
+const WAKEUPS_A_MINUTE: f64 = 1.0;
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut out = std::io::stdout().lock();
     if let Some(kills) = arguments.drill {
         return run_drill(&arguments, kills, &mut out);
+    }
+    if arguments.leaf {
+        return run_leaf(&arguments, &mut out);
     }
     let began = std::time::Instant::now();
     let mut soak = Soak::new(arguments.nodes as usize, arguments.seed);
@@ -116,6 +127,34 @@ fn run_drill(arguments: &Arguments, kills: usize, out: &mut impl std::io::Write)
     )?;
     if let Some(violation) = outcome.violations.first() {
         bail!("an invariant broke: {violation}");
+    }
+    Ok(())
+}
+
+fn run_leaf(arguments: &Arguments, out: &mut impl std::io::Write) -> anyhow::Result<()> {
+    let outcome = leaf::run(&leaf::Plan {
+        nodes: arguments.nodes as usize,
+        seed: arguments.seed,
+        window: Duration::from_secs(60 * arguments.minutes.max(1)),
+        ..leaf::Plan::default()
+    });
+    let (octets, wakeups) = (outcome.octets_a_day(), outcome.wakeups_a_minute());
+    writeln!(out, "{}", leaf::table(&outcome))?;
+    writeln!(
+        out,
+        "an idle leaf among {} nodes: {octets:.0} octets a day, {wakeups:.2} wake-ups a minute; {} tunnels; an echo \
+         from afar afterwards: {}",
+        arguments.nodes,
+        outcome.tunnels,
+        outcome
+            .answered
+            .map_or("no answer".to_owned(), |took| format!("{took:.0?}")),
+    )?;
+    if let Some(violation) = outcome.violations.first() {
+        bail!("an invariant broke: {violation}");
+    }
+    if octets > OCTETS_A_DAY || wakeups > WAKEUPS_A_MINUTE || outcome.answered.is_none() {
+        bail!("the leaf exceeds its budget");
     }
     Ok(())
 }

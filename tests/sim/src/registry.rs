@@ -57,18 +57,21 @@ impl Registry {
         self.list.as_ref()
     }
 
-    /// The /64 number `index + 1` of the network, for these keys.
-    pub(crate) fn certify(&mut self, keys: &SecretKeys, index: u32, now: UnixTime) -> Certificate {
+    /// The /64 number `index + 1` of the network and some `more`, for these keys.
+    pub(crate) fn certify(&mut self, keys: &SecretKeys, index: u32, more: u32, now: UnixTime) -> Certificate {
         self.serial += 1;
         let IpNet::V6(network) = self.network.prefix else {
             unreachable!("the constant above")
         };
-        let bits = network.addr().to_bits() | u128::from(index + 1) << 64;
-        let prefix = IpNet::new_assert(core::net::Ipv6Addr::from_bits(bits).into(), 64);
+        let prefix = |number: u32| {
+            let bits = network.addr().to_bits() | u128::from(number) << 64;
+            IpNet::new_assert(core::net::Ipv6Addr::from_bits(bits).into(), 64)
+        };
+        let others = (0..more).map(|k| prefix(0x4000 + 8 * index + k));
         let fields = Fields {
             node: keys.node_id(),
             tunnel_key: keys.tunnel_key(),
-            prefixes: vec![prefix],
+            prefixes: core::iter::once(prefix(index + 1)).chain(others).collect(),
             group: None,
             name: format!("n{index}"),
             flags: Flags {

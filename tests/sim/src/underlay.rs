@@ -157,6 +157,13 @@ impl Nat {
         }
     }
 
+    /// It forgets everything.
+    pub(crate) fn restart(&mut self) {
+        self.port += 1;
+        self.last_sent = None;
+        self.allowed.clear();
+    }
+
     pub(crate) fn external(&self) -> SocketAddr {
         SocketAddr::new(self.public, self.port)
     }

@@ -3,8 +3,10 @@
 use crate::{
     Host, HostId,
     breakdown::{Breakdown, OUTER_HEADERS},
+    meter::Meter,
     random::{self, Random},
     registry::Registry,
+    tap::{Tamper, Tap},
     underlay::{self, LinkOptions, Underlay},
 };
 use core::{net::SocketAddr, time::Duration};
@@ -40,26 +42,6 @@ pub struct Options {
     /// With WireGuard instead of the plain engine: dear, and not the same on each run.
     pub encrypted: bool,
 }
-
-/// What a host sees of what others send through it.
-#[derive(Clone, Debug, Default)]
-pub struct Tap {
-    /// Datagrams as they came and as they left.
-    pub datagrams: Vec<Vec<u8>>,
-    /// What its packet path got out of them.
-    pub opened: Vec<Vec<u8>>,
-}
-
-impl Tap {
-    /// Whether the octets appear anywhere.
-    pub fn saw(&self, octets: &[u8]) -> bool {
-        let mut seen = self.datagrams.iter().chain(&self.opened);
-        seen.any(|bytes| bytes.windows(octets.len()).any(|window| window == octets))
-    }
-}
-
-/// What a hostile host does to a relay frame that it should pass on: what leaves instead.
-pub type Tamper = fn(&[u8]) -> Vec<Vec<u8>>;
 
 /// An echo request sent through the mesh.
 #[derive(Clone, Debug)]
@@ -139,6 +121,8 @@ pub struct World {
     /// Hosts that are listened to.
     pub taps: BTreeMap<HostId, Tap>,
     pub hostile: BTreeMap<HostId, Tamper>,
+    /// Hosts whose traffic and wake-ups are counted.
+    pub(crate) meters: BTreeMap<HostId, Meter>,
 }
 
 impl core::fmt::Debug for World {
@@ -177,6 +161,7 @@ impl World {
             },
             taps: BTreeMap::new(),
             hostile: BTreeMap::new(),
+            meters: BTreeMap::new(),
         }
     }
 
@@ -269,11 +254,15 @@ impl World {
             Happening::Wake(id, boot) => {
                 let host = &mut self.hosts[id.0 as usize];
                 // An earlier one may have been scheduled since, and that has superseded this one.
-                if host.boot != boot || host.wake != Some(at) {
+                if host.boot != boot || host.wake != Some(at) || !host.is_awake {
                     return;
                 }
                 host.wake = None;
                 if let Some(node) = &mut host.node {
+                    if let Some(meter) = self.meters.get_mut(&id) {
+                        let due = node.poll_timeout().filter(|(due, _)| *due <= at);
+                        due.inspect(|(_, reason)| meter.stir(&format!("timer {reason}"), at));
+                    }
                     node.handle_timeout(at);
                     self.record(b"wake", id, &[]);
                     self.pump(id);
@@ -328,14 +317,20 @@ impl World {
             tap.datagrams.push(bytes.clone());
         }
         let now = self.now;
+        if let Some(meter) = self.meters.get_mut(&id) {
+            meter.sends(&bytes, now);
+        }
         let host = &mut self.hosts[id.0 as usize];
         host.traffic.sent_datagrams += 1;
         host.traffic.sent_octets += on_the_wire(&bytes);
-        host.traffic.sent_control += self.breakdown.add(&bytes);
+        host.traffic.sent_control += self.breakdown.add(&bytes).0;
         let from = match &mut host.nat {
             Some(nat) => nat.outgoing(to, now),
             None => host.socket,
         };
+        if !host.is_connected {
+            return;
+        }
         let Some(receiver) = underlay::host_of(to.ip()).filter(|r| (r.0 as usize) < self.hosts.len()) else {
             return;
         };
@@ -369,11 +364,19 @@ impl World {
         let Some(id) = underlay::host_of(to.ip()) else {
             return;
         };
-        if !self.host(id).is_running() || !self.port_leads_in(id, sender, to.port()) {
+        let host = self.host(id);
+        if !host.is_running()
+            || !host.is_awake
+            || !host.is_connected
+            || !self.port_leads_in(id, sender, to.port())
+        {
             return;
         }
         self.record(b"datagram", id, &bytes);
         let now = self.now;
+        if let Some(meter) = self.meters.get_mut(&id) {
+            meter.receives(&bytes, now);
+        }
         let host = &mut self.hosts[id.0 as usize];
         host.traffic.received_datagrams += 1;
         host.traffic.received_octets += on_the_wire(&bytes);
@@ -565,10 +568,14 @@ impl World {
                 let bundles = self.registry.sample(&mut self.random);
                 RegistryReply::Run(Box::new(Command::AddBundles(bundles)))
             }
+            Request::FetchRevocations => match self.registry.list().cloned() {
+                Some(list) => RegistryReply::Run(Box::new(Command::SetRevocations(list))),
+                None => RegistryReply::Done,
+            },
             Request::Renew => {
-                let keys = Arc::clone(&host.keys);
+                let (keys, more) = (Arc::clone(&host.keys), host.options.more_prefixes);
                 let now = self.wall_clock();
-                let certificate = self.registry.certify(&keys, id.0, now);
+                let certificate = self.registry.certify(&keys, id.0, more, now);
                 self.hosts[id.0 as usize].certificate = certificate.clone();
                 RegistryReply::Run(Box::new(Command::SetCertificate(certificate)))
             }

@@ -82,16 +82,24 @@ impl Speaker {
             }
             for address in awaiting {
                 // Whoever is down gets the whole table when it comes back.
-                let Some(neighbour) = self.neighbour_mut(id, address).filter(|n| n.is_up()) else {
+                let Some(unheard) = self
+                    .neighbour(id, address)
+                    .filter(|n| n.is_up())
+                    .map(|n| n.unheard)
+                else {
                     continue;
                 };
                 if copies < MAX_COPIES {
                     self.enqueue_updates(id, Some(address), at, &keys, copies);
-                } else if tunnel && neighbour.unheard < MAX_GIVE_UPS {
+                } else if self.is_quiet(id) {
+                    self.owe(id, &keys);
+                } else if tunnel && unheard < MAX_GIVE_UPS {
                     // So much bad luck is rare, and the next periodic update may be far: it gets everything
                     // anew. Only over tunnels, whose far end is known to acknowledge.
-                    let pause = GIVE_UP * (1 << neighbour.unheard);
-                    neighbour.unheard += 1;
+                    let pause = GIVE_UP * (1 << unheard);
+                    if let Some(neighbour) = self.neighbour_mut(id, address) {
+                        neighbour.unheard = unheard + 1;
+                    }
                     self.enqueue(id, Some(address), now + pause, |queue| {
                         queue.dump = Some(Dump {
                             next: Slot::FIRST,

@@ -64,10 +64,17 @@ impl Speaker {
     /// over a tunnel a better metric, and what split horizon takes back from our next hop, for any packet.
     pub(super) fn trigger(&mut self, key: Key, now: Instant) {
         let Some(entry) = self.table.get(&key) else { return };
-        let (mut urgent, mut soon, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut urgent, mut soon, mut idle, mut owed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let via = entry.selected_route().map(|((id, _), _)| id);
         for (id, interface) in &self.interfaces {
             let say = self.announcement(&key, entry, *id, &interface.config);
+            if interface.quiet {
+                // The entry may be gone when the interface speaks again, and what was told with it.
+                if say.is_none() && entry.told(*id).is_some() {
+                    owed.push(*id);
+                }
+                continue;
+            }
             match (entry.told(*id), say) {
                 (None, None) => {}
                 (Some(told), Some(say)) if told.router_id == say.router_id => {
@@ -87,6 +94,7 @@ impl Speaker {
                 _ => urgent.push(*id),
             }
         }
+        owed.into_iter().for_each(|id| self.owe(id, &[(key, true)]));
         if !urgent.is_empty() {
             let at = self.urgent(now);
             urgent
@@ -108,8 +116,14 @@ impl Speaker {
     /// Everything goes out again on every interface.
     pub(super) fn announce_all(&mut self, now: Instant) {
         let at = self.urgent(now);
-        let interfaces: Vec<_> = self.interfaces.keys().copied().collect();
-        for id in interfaces {
+        let interfaces = self.interfaces.iter_mut();
+        let speaking: Vec<_> = interfaces
+            .filter_map(|(id, interface)| {
+                interface.owed.dump |= interface.quiet;
+                (!interface.quiet).then_some(*id)
+            })
+            .collect();
+        for id in speaking {
             self.enqueue(id, None, at, |queue| {
                 queue.dump = Some(Dump {
                     next: Slot::FIRST,

@@ -68,6 +68,9 @@ impl Speaker {
 
     /// A Hello leaves by `at`.
     pub(super) fn hello_by(&mut self, id: InterfaceId, at: Instant) {
+        if self.is_quiet(id) {
+            return;
+        }
         self.enqueue(id, None, at, |queue| queue.hello = true);
     }
 
@@ -113,9 +116,8 @@ impl Speaker {
     }
 
     pub(super) fn arm_neighbour(&mut self, id: InterfaceId, address: Ipv6Addr) {
-        let deadline = self
-            .neighbour(id, address)
-            .and_then(|neighbour| neighbour.deadline());
+        let neighbour = self.neighbour(id, address).filter(|_| !self.is_quiet(id));
+        let deadline = neighbour.and_then(|neighbour| neighbour.deadline());
         self.timers.set(Timer::Neighbour(id, address), deadline);
     }
 
@@ -194,6 +196,9 @@ impl Speaker {
     }
 
     pub(super) fn ihu_soon(&mut self, id: InterfaceId, address: Ipv6Addr, now: Instant) {
+        if self.is_quiet(id) {
+            return;
+        }
         let at = self.urgent(now);
         self.enqueue(id, None, at, |queue| {
             queue.ihus.insert(address);
@@ -202,6 +207,10 @@ impl Speaker {
 
     /// A neighbour that can be used from now on gets our table and is asked for its own.
     fn welcome(&mut self, id: InterfaceId, address: Ipv6Addr, now: Instant) {
+        if let Some(interface) = self.interfaces.get_mut(&id).filter(|i| i.quiet) {
+            interface.owed.dump = true;
+            return;
+        }
         let at = self.urgent(now);
         self.enqueue(id, Some(address), at, |queue| {
             queue.route_requests.insert(None);

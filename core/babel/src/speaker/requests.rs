@@ -279,16 +279,20 @@ impl Speaker {
         }
     }
 
-    /// Our own seqno rises by one, whatever was asked for, and never otherwise (3.2.2, 3.8.1.2). Where nobody asked
-    /// it is told with the next update: a mere seqno is no news.
+    /// Our own seqno rises by one, whatever was asked for, and never otherwise (3.2.2, 3.8.1.2), but for those that we
+    /// have lent. Where nobody asked it is told with the next update: a mere seqno is no news.
     fn raise_seqno(&mut self, key: Key, asked_on: InterfaceId, now: Instant) {
         if self.raised_until.saturating_since(now) >= RAISE_EVERY * RAISES {
             self.counters.seqno_raises_refused += 1;
             return;
         }
         self.raised_until = self.raised_until.max(now) + RAISE_EVERY;
-        self.seqno = self.seqno.next();
-        self.events.push_back(Event::SeqnoChanged(self.seqno.0));
+        if !self.reclaim() {
+            self.seqno = self.seqno.next();
+            self.events.push_back(Event::SeqnoChanged(self.seqno.0));
+        } else if self.interfaces.values().any(|interface| interface.quiet) {
+            self.lend();
+        }
         let at = self.urgent(now);
         self.enqueue(asked_on, None, at, |queue| queue.add_update(key, 0));
     }

@@ -97,6 +97,26 @@ impl Speaker {
             hold: (u32::from(update.interval.0) * 35).max(MIN_HOLD),
         };
         self.store(key, from, &offer, now);
+        self.note_told(from.0, router_id, Seqno(update.seqno));
+    }
+
+    /// As if the neighbour had said the same route again with a newer seqno.
+    pub(super) fn renumber(&mut self, key: Key, from: NeighbourKey, seqno: Seqno, now: Instant) {
+        let entry = self.table.get(&key);
+        let Some(route) = entry.and_then(|entry| entry.routes.get(&from)) else {
+            return;
+        };
+        if seqno.newer_than(route.seqno) {
+            let offer = Offer {
+                router_id: route.router_id,
+                seqno,
+                reference: route.reference,
+                penalty: route.penalty,
+                next_hop: route.next_hop,
+                hold: route.hold,
+            };
+            self.store(key, from, &offer, now);
+        }
     }
 
     /// Route acquisition (RFC 8966 section 3.5.3).
@@ -248,7 +268,7 @@ impl Speaker {
                 Selection::Via { .. } | Selection::Own => {
                     let awaiting = entry
                         .told_interfaces()
-                        .filter_map(|id| Some((id, self.interfaces.get(&id)?)))
+                        .filter_map(|id| Some((id, self.interfaces.get(&id).filter(|i| !i.quiet)?)))
                         .flat_map(|(id, interface)| interface.neighbours_up().map(move |a| (id, a)))
                         .collect::<BTreeSet<_>>();
                     Selection::Held {
@@ -306,6 +326,10 @@ impl Speaker {
         entry.sources.retain(|_, source| source.expires > now);
         let (mut expired, mut remind) = (Vec::new(), false);
         for (from, route) in entry.routes.iter_mut() {
+            let is_kept = self.interfaces.get(&from.0).is_some_and(|i| i.quiet);
+            if is_kept && route.next_check() <= now {
+                route.renew(now);
+            }
             while route.next_check() <= now && route.expires > now {
                 route.reminders += 1;
                 remind |= selected == Some(*from);
@@ -361,7 +385,12 @@ impl Route {
 
     fn refresh(&mut self, hold: u32, now: Instant) {
         self.hold = hold;
-        self.expires = now + millis(hold);
+        self.renew(now);
+    }
+
+    /// As if its neighbour had said it again.
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.expires = now + millis(self.hold);
         self.reminders = 0;
     }
 }

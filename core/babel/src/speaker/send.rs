@@ -55,6 +55,7 @@ impl Speaker {
 
     /// Sends what is due on an interface.
     pub(super) fn flush(&mut self, id: InterfaceId, now: Instant) {
+        self.answer_for_sleeper(id, now);
         let Some(interface) = self.interfaces.get(&id) else {
             return;
         };

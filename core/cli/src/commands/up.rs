@@ -23,13 +23,13 @@ pub(crate) struct UpArgs {
     /// An address and port where others can reach this node, besides what it finds out itself; repeatable
     #[arg(long = "endpoint", short, value_name = "ADDR:PORT")]
     endpoints: Vec<SocketAddr>,
-    /// How many tunnels to choose and keep [default: 6; others choose as many with us]
+    /// How many tunnels to choose and keep [default: 6, or 3 with --leaf; others choose as many with us]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     neighbours: Option<u16>,
     /// How many tunnels that others chose to accept [default: 3 times as many as --neighbours; a hub takes more]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=3000))]
     incoming: Option<u16>,
-    /// Carry only this node's own traffic
+    /// Carry only this node's own traffic, keep few tunnels and sleep while nothing passes: for phones
     #[arg(long)]
     leaf: bool,
     /// Name of the TUN device

@@ -128,7 +128,10 @@ impl ControlLoop {
             // Parsed above.
             let _ = logging::init(new.log.as_deref().unwrap_or("info"));
         }
-        let registry = changed("registries") || changed("registry_tls_pin");
+        // A leaf's does not hold a request open.
+        let registry = ["registries", "registry_tls_pin", "leaf"]
+            .into_iter()
+            .any(changed);
         let mesh = source.config.mesh(&new);
         source.current = new;
         // Asleep, it is started with what holds then.

@@ -45,6 +45,7 @@ impl ControlLoop {
             .map(|(name, value)| ((*name).to_owned(), *value))
             .collect();
         counters.extend(self.parts.shared.counters.list());
+        counters.insert("control-wakeups".to_owned(), self.wakeups.count());
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             api_version: API_VERSION,

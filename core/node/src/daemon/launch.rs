@@ -185,22 +185,23 @@ async fn start_node(pieces: Pieces) -> Result<Handle, DaemonError> {
 
     let (reporter, reports) = mpsc::channel(16);
     let restart: RegistryStarter = {
-        let (keys, network, sockets) = (keys, network.clone(), config.sockets.clone());
+        let (keys, network, config) = (keys, network.clone(), config.clone());
         Box::new(move |settings, number| {
             let chosen = choose_registries(settings, &registries);
             let urls = chosen.urls.clone();
             if urls.is_empty() {
                 return (None, urls);
             }
-            match Client::new(chosen, keys.clone(), network.id(), sockets.clone()) {
+            match Client::new(chosen, keys.clone(), network.id(), config.sockets.clone()) {
                 Ok(client) => {
                     let client = Arc::new(client);
-                    let config = WorkerConfig {
+                    let worker = WorkerConfig {
                         client,
                         network: network.clone(),
                         revocation_number: number,
+                        holds_requests: !config.is_leaf(settings),
                     };
-                    (Some(Worker::start(config, reporter.clone())), urls)
+                    (Some(Worker::start(worker, reporter.clone())), urls)
                 }
                 Err(error) => {
                     tracing::error!(%error, "running without the registry");

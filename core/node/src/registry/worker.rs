@@ -2,7 +2,8 @@
 //!
 //! Two tasks: one does jobs (renew, publish, fetch members), one at a time, and repeats what failed with
 //! back-off; the other holds a request open for the next revocation list, which is also how we notice that a
-//! registry has come back.
+//! registry has come back. A leaf does without the other one, which would wake its radio every minute: the node asks
+//! for the list now and then.
 
 use super::{Client, RegistryError, client::Timed};
 use crate::random;
@@ -37,6 +38,8 @@ pub enum Job {
     /// A newer record replaces one that still waits.
     Publish(Box<Bundle>),
     FetchDirectory,
+    /// For those who do not hold a request open.
+    FetchRevocations,
     /// The newest list we hold has this number.
     RevocationsAt(u64),
 }
@@ -59,6 +62,8 @@ pub struct WorkerConfig {
     pub client: Arc<Client>,
     pub network: Network,
     pub revocation_number: u64,
+    /// Whether to be told of revocations at once, by a request that the registry holds.
+    pub holds_requests: bool,
 }
 
 /// Runs until dropped.
@@ -66,7 +71,7 @@ pub struct WorkerConfig {
 pub struct Worker {
     jobs: mpsc::Sender<Job>,
     number: watch::Sender<u64>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Worker {
@@ -75,13 +80,13 @@ impl Worker {
         let (number, numbers) = watch::channel(config.revocation_number);
         let config = Arc::new(config);
         let back = Arc::new(Notify::new());
-        let does_jobs = tokio::spawn(work(config.clone(), queue, reports.clone(), back.clone()));
-        let holds = tokio::spawn(hold(config, numbers, reports, back));
-        Self {
-            jobs,
-            number,
-            tasks: [does_jobs, holds],
+        let mut tasks = Vec::new();
+        if config.holds_requests {
+            let (config, numbers) = (config.clone(), numbers.clone());
+            tasks.push(tokio::spawn(hold(config, numbers, reports.clone(), back.clone())));
         }
+        tasks.push(tokio::spawn(work(config, queue, numbers, reports, back)));
+        Self { jobs, number, tasks }
     }
 
     /// Never waits: the queue holds more than there are kinds of jobs, and only a worker that is far behind
@@ -111,6 +116,7 @@ struct Pending {
     renew: bool,
     publish: Option<Box<Bundle>>,
     directory: bool,
+    revocations: bool,
 }
 
 impl Pending {
@@ -119,18 +125,20 @@ impl Pending {
             Job::Renew => self.renew = true,
             Job::Publish(bundle) => self.publish = Some(bundle),
             Job::FetchDirectory => self.directory = true,
+            Job::FetchRevocations => self.revocations = true,
             Job::RevocationsAt(_) => {}
         }
     }
 
     fn is_empty(&self) -> bool {
-        !self.renew && self.publish.is_none() && !self.directory
+        !self.renew && self.publish.is_none() && !self.directory && !self.revocations
     }
 }
 
 async fn work(
     config: Arc<WorkerConfig>,
     mut queue: mpsc::Receiver<Job>,
+    numbers: watch::Receiver<u64>,
     reports: mpsc::Sender<Report>,
     back: Arc<Notify>,
 ) {
@@ -152,7 +160,7 @@ async fn work(
         if Instant::now() < retry_at {
             continue;
         }
-        match attempt(&config, &mut pending, &reports).await {
+        match attempt(&config, &mut pending, &numbers, &reports).await {
             Ok(()) => failures = 0,
             Err(error) => {
                 failures += 1;
@@ -171,6 +179,7 @@ async fn work(
 async fn attempt(
     config: &WorkerConfig,
     pending: &mut Pending,
+    numbers: &watch::Receiver<u64>,
     reports: &mpsc::Sender<Report>,
 ) -> Result<(), RegistryError> {
     let (client, network) = (&config.client, &config.network);
@@ -189,6 +198,22 @@ async fn attempt(
         )
         .await;
         tell(reports, Report::Directory(bundles, Box::new(revocations))).await;
+    }
+    if pending.revocations {
+        let after = *numbers.borrow();
+        let result = client.revocations(network, after, Duration::ZERO).await;
+        pending.revocations = wants_retry(&result);
+        let Timed { value, registry_time } = result?;
+        tell(
+            reports,
+            Report::Reachable {
+                skew: Some(skew(registry_time)),
+            },
+        )
+        .await;
+        if value.number > after {
+            tell(reports, Report::Revocations(Box::new(value))).await;
+        }
     }
     if let Some(bundle) = pending.publish.take() {
         let result = client.publish(&bundle).await;

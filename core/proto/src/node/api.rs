@@ -57,9 +57,9 @@ pub enum Engine {
 /// Neighbour choice (DESIGN section 5).
 #[derive(Clone, Debug)]
 pub struct MeshParameters {
-    /// Outgoing tunnels to keep; 6 by default, so that nodes have about twelve.
+    /// Outgoing tunnels to keep; 6 by default, so that nodes have about twelve, and 3 for a leaf.
     pub outgoing: usize,
-    /// Incoming tunnels to accept; 3 times `outgoing` by default.
+    /// Incoming tunnels to accept; 3 times `outgoing` by default. Tunnels of leaves are counted apart.
     pub incoming: usize,
     /// The least useful outgoing tunnel is replaced this often; 5 minutes by default.
     pub refresh: Duration,
@@ -67,6 +67,18 @@ pub struct MeshParameters {
     pub leaf: bool,
     /// Addresses the operator says we can be reached at.
     pub configured: Vec<SocketAddr>,
+}
+
+impl MeshParameters {
+    /// For a phone: few neighbours, nothing carried for others.
+    pub fn leaf() -> Self {
+        Self {
+            outgoing: 3,
+            incoming: 9,
+            leaf: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for MeshParameters {
@@ -128,6 +140,9 @@ pub enum Request {
     Publish(Bundle),
     /// Ask the registry for a sample of members; answer with [`Command::AddBundles`].
     FetchDirectory,
+    /// Ask the registry for the newest revocation list; answer with [`Command::SetRevocations`]. For leaves: others
+    /// have a shell that is told by the registry at once.
+    FetchRevocations,
     /// The set of known members changed: write the cache (`Node::bundles`) soon.
     SaveCache,
     /// Persist our Babel seqno before long.

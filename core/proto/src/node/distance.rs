@@ -53,7 +53,7 @@ impl Node {
         let Some(tunnel) = self.tunnels.get(&id) else {
             return;
         };
-        if !tunnel.is_open() {
+        if !tunnel.is_open() || tunnel.doze.is_quiet() {
             return;
         }
         let pause = if tunnel.rtt.asked < QUICK_SAMPLES {

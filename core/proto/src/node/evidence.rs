@@ -78,7 +78,7 @@ impl Node {
         let mut usable: Vec<(Duration, Reverse<TunnelId>)> = self
             .tunnels
             .iter()
-            .filter(|(_, t)| t.is_usable())
+            .filter(|(_, t)| t.is_usable() && !t.doze.peer_dozes())
             .map(|(id, t)| (distance(t), Reverse(*id)))
             .collect();
         usable.sort_unstable();

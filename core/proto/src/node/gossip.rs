@@ -4,6 +4,9 @@
 //! ask for it if nobody else was faster. What gets lost is found by comparing digests of the directories, often
 //! after link-up and then every two minutes: two neighbours whose digests differ send each other summaries, and
 //! each asks for what it does not have.
+//!
+//! A leaf takes no part in this but for its own bundle and its neighbours': it asks for the certificates that its
+//! routes need, and nobody learns anything from it. While it dozes nothing is told at all.
 
 use super::{Node, timers::Timer};
 use crate::{
@@ -34,6 +37,9 @@ impl Node {
             if !tunnel.is_open() || Some(*id) == except || tunnel.peer() == Some(node) {
                 continue;
             }
+            if !is_own && (tunnel.leaf || self.parameters.leaf) {
+                continue;
+            }
             let mut wait = GATHER;
             if is_own {
                 tunnel.outbox.push(node);
@@ -41,7 +47,9 @@ impl Node {
                 tunnel.outbox.push_news(node);
                 wait += LINGER * (self.random.draw() % 256) as u32 / 256;
             }
-            self.timers.advance(Timer::Gossip(*id), now + wait);
+            if !tunnel.doze.peer_dozes() {
+                self.timers.advance(Timer::Gossip(*id), now + wait);
+            }
         }
     }
 
@@ -91,7 +99,7 @@ impl Node {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
-        if !tunnel.is_open() {
+        if !tunnel.is_open() || tunnel.doze.is_quiet() {
             return;
         }
         tunnel.summaries = 0;
@@ -107,6 +115,12 @@ impl Node {
         if let Some(endpoint) = endpoint.filter(|_| says_where) {
             self.send_link(id, &Message::Observed(endpoint), now);
         }
+    }
+
+    /// Not soon, but as ever.
+    pub(super) fn schedule_digest(&mut self, id: TunnelId, now: Instant) {
+        let next = self.random.around(DIGEST_INTERVAL);
+        self.timers.set(Timer::Digest(id), now + next);
     }
 
     fn digest(&mut self) -> Message {
@@ -127,7 +141,8 @@ impl Node {
         if self.revocations.as_ref().is_some_and(|list| list.number > number) {
             self.send_revocations(id, now);
         }
-        if self.directory.digest() == *hash {
+        let with_leaf = self.parameters.leaf || self.tunnels.get(&id).is_some_and(|t| t.leaf);
+        if with_leaf || self.directory.digest() == *hash {
             return;
         }
         // Who knows fewer members is new here, or they are; otherwise the next digest will tell.

@@ -5,6 +5,7 @@
 
 use super::{
     DownReason, Event, Node,
+    doze::Doze,
     timers::Timer,
     tunnel::{Greeting, Phase, Rtt},
     tunnels::interface,
@@ -44,7 +45,7 @@ impl Node {
         let hello = Message::Hello {
             version: link::VERSION,
             certificate: self.certificate.encode(),
-            capabilities: 0,
+            capabilities: if self.parameters.leaf { link::LEAF } else { 0 },
             nonce: tunnel.greeting.nonce,
             relay: Some(tunnel.relay_key.key.clone()),
         };
@@ -98,7 +99,7 @@ impl Node {
         let Some(tunnel) = self.tunnels.get(&id) else {
             return;
         };
-        if !tunnel.outgoing && self.incoming() >= self.parameters.incoming {
+        if !tunnel.outgoing && self.incoming(tunnel.leaf) >= self.parameters.incoming {
             self.counters.count("neighbour-limit");
             return self.turn_away(id, now);
         }
@@ -198,10 +199,11 @@ impl Node {
         self.dismiss(id, ByeReason::Limit, DownReason::Limit, now);
     }
 
-    fn incoming(&self) -> usize {
+    /// Leaves are counted apart: they are no use to anybody as neighbours, and cost little.
+    fn incoming(&self, leaves: bool) -> usize {
         self.tunnels
             .values()
-            .filter(|t| t.is_open() && !t.outgoing)
+            .filter(|t| t.is_open() && !t.outgoing && t.leaf == leaves)
             .count()
     }
 
@@ -261,6 +263,7 @@ impl Node {
         self.start_liveness(id, now);
         self.start_path_mtu(id, now);
         self.replacement_opened(id, now);
+        self.wake_up(now);
         let (node, name) = (certificate.node, certificate.name.clone());
         self.push_event(Event::NeighbourUp { node, name });
     }
@@ -292,6 +295,7 @@ impl Node {
         tunnel.handle.set_mtu(MIN_MTU);
         tunnel.liveness.usable = true;
         tunnel.liveness.dead_since = None;
+        tunnel.doze = Doze::default();
         tunnel.closing = false;
         let down = tunnel.certificate.take();
         self.renew_relay_key(id, now);

@@ -134,6 +134,9 @@ impl Node {
             Opened::Reply(reply) => {
                 let reply = reply.to_vec();
                 self.transmit(remote, reply);
+                if let Some(tunnel) = self.tunnels.get_mut(&id) {
+                    tunnel.doze.answered = Some(now);
+                }
             }
             Opened::Packet(_) | Opened::Nothing => {}
             Opened::Rejected => {
@@ -237,7 +240,10 @@ impl Node {
             }
             Phase::Greeting if tunnel.greeting.sent_at.is_none() => self.say_hello(id, now),
             Phase::Greeting => {}
-            Phase::Open => self.revive(id, now),
+            Phase::Open => {
+                self.revive(id, now);
+                self.answer_beat(id, now);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Node, timers::Timer, tunnel::Phase};
 use crate::{
     Instant, RouterId,
-    link::{LinkCounters, MAX_REQUESTED, Message},
+    link::{LEAF, LinkCounters, MAX_REQUESTED, Message},
     mesh::gossip::GATHER,
     tunnel::TunnelId,
 };
@@ -38,10 +38,13 @@ impl Node {
             Message::Hello {
                 version,
                 certificate,
+                capabilities,
                 nonce,
                 relay,
-                ..
-            } => return self.take_hello(id, source, (version, nonce), &certificate, relay, now),
+            } => {
+                tunnel.leaf = capabilities & LEAF != 0;
+                return self.take_hello(id, source, (version, nonce), &certificate, relay, now);
+            }
             Message::Accept { nonce } => return self.take_accept(id, nonce, now),
             Message::Bye(reason) => return self.take_bye(id, reason, now),
             Message::Bundles(bundles) if !tunnel.is_open() && tunnel.outgoing => {
@@ -124,6 +127,8 @@ impl Node {
             Message::Silent(router_id) => self.heed_rumour(id, &router_id, now),
             Message::RelayKey(key) => self.take_relay_key(id, key, now),
             Message::RelayKeyTaken(receiver) => self.relay_key_taken(id, receiver, now),
+            Message::Doze { interval } => self.take_doze(id, interval, now),
+            Message::DozeTaken => self.take_doze_taken(id, now),
             Message::Unknown(_) => self.counters.count("link-unknown-message"),
             Message::Hello { .. } | Message::Accept { .. } | Message::Bye(_) => {}
         }

@@ -17,6 +17,7 @@
 
 use super::{
     DownReason, Node,
+    doze::has_keys,
     timers::Timer,
     tunnel::{FIRST_INTERVAL, IDLE_INTERVAL, Liveness, Phase, Tunnel},
     tunnels::interface,
@@ -115,7 +116,7 @@ impl Node {
         self.timers.set(Timer::Echo(id), now + Duration::from_millis(1));
     }
 
-    fn look_at(&mut self, id: TunnelId, at: Instant) {
+    pub(super) fn look_at(&mut self, id: TunnelId, at: Instant) {
         if let Some(tunnel) = self.tunnels.get_mut(&id) {
             tunnel.liveness.check_at = at;
             self.timers.set(Timer::Liveness(id), at);
@@ -124,6 +125,8 @@ impl Node {
 
     /// Data went out, or came in, on a tunnel that had been quiet that way.
     pub(super) fn data_passes(&mut self, id: TunnelId, now: Instant) {
+        let slept = self.tunnels.get(&id).is_some_and(|t| t.doze.is_quiet());
+        self.wake_up(now);
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
@@ -132,11 +135,16 @@ impl Node {
         }
         tunnel.liveness.active = Some(now);
         let is_silent = now.saturating_since(tunnel.last_heard()) > silence(tunnel);
-        if is_silent && !matches!(tunnel.liveness.probing, Some((.., true))) {
+        if slept {
+            self.await_radio(id, now);
+        } else if is_silent && !matches!(tunnel.liveness.probing, Some((.., true))) {
             // It may have died since: better to know before more data is lost.
             return self.probe(id, (now, 0, true), now);
         }
         let at = on_grid(now + KEEP / 2, ACTIVE_GRID);
+        let Some(tunnel) = self.tunnels.get(&id) else {
+            return;
+        };
         if tunnel.liveness.probing.is_none() && at < tunnel.liveness.check_at {
             self.look_at(id, at);
         }
@@ -230,7 +238,7 @@ impl Node {
     }
 
     /// An empty message: the smallest that proves that we are there.
-    fn keep_alive(&mut self, id: TunnelId, now: Instant) {
+    pub(super) fn keep_alive(&mut self, id: TunnelId, now: Instant) {
         let Some(handle) = self.tunnels.get(&id).map(|t| Arc::clone(&t.handle)) else {
             return;
         };
@@ -267,11 +275,15 @@ impl Node {
 
     /// Asks all neighbours at once, after a change of our own network.
     pub(super) fn probe_all(&mut self, now: Instant) {
+        let is_leaf = self.parameters.leaf;
         for id in self.tunnels.keys().copied().collect::<Vec<_>>() {
             let Some(tunnel) = self.tunnels.get_mut(&id) else {
                 continue;
             };
-            if tunnel.is_open() && tunnel.liveness.usable && tunnel.liveness.probing.is_none() {
+            if is_leaf && !has_keys(tunnel, now) && tunnel.outgoing && tunnel.is_open() {
+                // It has slept: an echo would have to wait for a handshake, whose repetition is slow.
+                self.redial(id, true, now);
+            } else if tunnel.is_open() && tunnel.liveness.usable && tunnel.liveness.probing.is_none() {
                 self.probe(id, (now, 0, false), now);
             }
         }
@@ -292,7 +304,8 @@ impl Node {
             .rumour
             .is_none_or(|at| now.saturating_since(at) >= RUMOUR_GAP);
         let is_asked = matches!(liveness.probing, Some((.., true)));
-        if id == from || is_fresh || is_asked || !is_due || !tunnel.is_usable() {
+        let sleeps = tunnel.doze.is_quiet();
+        if id == from || is_fresh || is_asked || !is_due || sleeps || !tunnel.is_usable() {
             return;
         }
         tunnel.liveness.rumour = Some(now);
@@ -315,7 +328,7 @@ impl Node {
         let others: Vec<_> = self
             .tunnels
             .iter()
-            .filter(|(_, t)| t.is_usable())
+            .filter(|(_, t)| t.is_usable() && !t.doze.peer_dozes())
             .map(|(id, _)| *id)
             .collect();
         for other in others {
@@ -323,7 +336,7 @@ impl Node {
         }
     }
 
-    fn declare_dead(&mut self, id: TunnelId, now: Instant) {
+    pub(super) fn declare_dead(&mut self, id: TunnelId, now: Instant) {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };
@@ -361,22 +374,24 @@ impl Node {
         // Who began the tunnel begins it again. If that was the other end and it has restarted, it has other
         // neighbours by now.
         let is_ours_to_dial = tunnel.outgoing && tunnel.dial.is_none();
-        let mut endpoints: Vec<_> = tunnel.handle.endpoint().into_iter().collect();
-        let peer = tunnel.peer();
         self.look_at(id, now + gap);
         self.send_echo(id, now);
-        if !is_ours_to_dial {
-            return;
+        if is_ours_to_dial {
+            self.redial(id, true, now);
         }
-        let own = self.endpoints.own(now);
-        if let Some(member) = peer.and_then(|node| self.directory.get(&node)) {
-            let known = choice::reachable(member, &self.backoff, &own, now);
-            endpoints.extend(
-                known
-                    .into_iter()
-                    .filter(|a| Some(*a) != endpoints.first().copied())
-                    .collect::<Vec<_>>(),
-            );
+    }
+
+    /// Begins a handshake on an open tunnel: where the peer was last, and if need be wherever it may be.
+    pub(super) fn redial(&mut self, id: TunnelId, everywhere: bool, now: Instant) {
+        let Some(tunnel) = self.tunnels.get(&id) else {
+            return;
+        };
+        let current = tunnel.handle.endpoint();
+        let mut endpoints: Vec<_> = current.into_iter().collect();
+        let member = tunnel.peer().and_then(|node| self.directory.get(&node));
+        if let Some(member) = member.filter(|_| everywhere) {
+            let known = choice::reachable(member, &self.backoff, &self.endpoints.own(now), now);
+            endpoints.extend(known.into_iter().filter(|a| Some(*a) != current));
         }
         self.begin_dial(id, endpoints, now);
     }
@@ -394,6 +409,10 @@ impl Node {
         let liveness = &mut tunnel.liveness;
         liveness.heard = now;
         liveness.probing = None;
+        self.beat_answered();
+        let Some(liveness) = self.tunnels.get_mut(&id).map(|t| &mut t.liveness) else {
+            return;
+        };
         if liveness.usable {
             return;
         }

@@ -93,6 +93,7 @@ impl Node {
         };
         self.asked.answered(&router_id);
         self.request(Request::SaveCache);
+        self.adopt_record(&node);
         self.adopt_certificate(&node, now);
         if !same_certificate {
             self.check_sessions();
@@ -138,6 +139,16 @@ impl Node {
         self.upkeep
             .dormant
             .retain(|_, b| time < b.certificate.not_after.saturating_add(FORGET_EXPIRED));
+    }
+
+    /// A neighbour says whether it is a leaf.
+    fn adopt_record(&mut self, node: &NodeId) {
+        if let Some(member) = self.directory.get(node)
+            && let Some(id) = self.by_peer.get(node)
+            && let Some(tunnel) = self.tunnels.get_mut(id)
+        {
+            tunnel.leaf = member.bundle.record.leaf;
+        }
     }
 
     /// A neighbour renewed its certificate, or no longer relays.

@@ -19,6 +19,7 @@
 
 mod api;
 mod distance;
+mod doze;
 mod evidence;
 mod gossip;
 mod greeting;
@@ -120,6 +121,7 @@ pub struct Node {
     probes: probes::Probes,
     stop: stop::Stop,
     upkeep: upkeep::Upkeep,
+    sleep: doze::Sleep,
     evidence: evidence::Evidence,
     /// What went over tunnels that are closed.
     carried: Carried,
@@ -209,6 +211,7 @@ impl Node {
             probes: probes::Probes::default(),
             stop: stop::Stop::default(),
             upkeep: upkeep::Upkeep::default(),
+            sleep: doze::Sleep::new(now),
             evidence: evidence::Evidence::new(now),
             carried: Carried::default(),
             counters: Counters::default(),
@@ -238,7 +241,9 @@ impl Node {
         for prefix in self.certificate.prefixes.clone() {
             self.babel.announce(prefix, 0, now);
         }
+        self.choose_announcements(now);
         self.start_upkeep(now);
+        self.consider_dozing(now);
         self.timers.set(Timer::Dial, now);
         let refresh = self.random.around(self.parameters.refresh);
         self.timers.set(Timer::Refresh, now + refresh);
@@ -254,6 +259,7 @@ impl Node {
         if self.stop.is_done() {
             return;
         }
+        self.notice_sleep(now);
         match MessageKind::of(datagram) {
             Some(MessageKind::Initiation) => self.accept_initiation(remote, datagram, now),
             Some(MessageKind::Response(index) | MessageKind::Cookie(index)) => {
@@ -284,6 +290,7 @@ impl Node {
             Err(_) => self.counters.count("packet-malformed"),
         }
         self.settle(now);
+        self.answer_in_sleep(tunnel, now);
     }
 
     /// An ICMPv6 packet to our own address that answers one of our probes.
@@ -296,6 +303,7 @@ impl Node {
 
     /// What a packet thread saw.
     pub fn handle_activity(&mut self, activity: Activity, now: Instant) {
+        self.notice_sleep(now);
         match activity {
             Activity::Sending(tunnel) | Activity::Receiving(tunnel) => self.data_passes(tunnel, now),
             Activity::Large(tunnel) => self.large_passes(tunnel, now),
@@ -309,6 +317,7 @@ impl Node {
     }
 
     pub fn handle_command(&mut self, command: Command, now: Instant) {
+        self.notice_sleep(now);
         match command {
             Command::Probe {
                 id,
@@ -337,7 +346,10 @@ impl Node {
 
     fn set_mesh(&mut self, parameters: MeshParameters, now: Instant) {
         self.endpoints.configured.clone_from(&parameters.configured);
+        self.wake_up(now);
         self.parameters = parameters;
+        self.choose_announcements(now);
+        self.consider_dozing(now);
         self.record_changed(now);
         self.timers.set(Timer::Dial, now);
         self.timers
@@ -351,8 +363,22 @@ impl Node {
     }
 
     /// Our own addresses with the UDP port we listen on, after each change.
+    /// None at all, or nothing but loopback where there was more before, means to a leaf that there is no network:
+    /// until it hears of one it sends nothing and wants no timer.
     pub fn handle_network_change(&mut self, local: Vec<SocketAddr>, now: Instant) {
+        self.notice_sleep(now);
         self.network_changed(local, now);
+        self.settle(now);
+    }
+
+    /// The network may be another one although our addresses are the same: the shell was told so, or the machine is
+    /// awake again.
+    pub fn handle_network_reset(&mut self, now: Instant) {
+        self.notice_sleep(now);
+        if !self.sleep.is_offline() {
+            self.evidence.network_changed(now);
+            self.look_anew(now);
+        }
         self.settle(now);
     }
 
@@ -365,6 +391,10 @@ impl Node {
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.sleep.is_offline() && !self.stop.is_stopping() {
+            return;
+        }
+        self.notice_sleep(now);
         if self.babel.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.babel.handle_timeout(now);
         }
@@ -384,6 +414,7 @@ impl Node {
             Timer::Renew => self.renew(now),
             Timer::Expiry => self.check_expiry(now),
             Timer::Certificates => self.request_missing(now),
+            Timer::Doze => self.step_doze(now),
             Timer::Stop => self.step_stop(now),
             Timer::Dialling(tunnel) => self.step_dial(tunnel, now),
             Timer::Hello(tunnel) => self.say_hello(tunnel, now),
@@ -436,14 +467,23 @@ impl Node {
 
     /// When to call [`Node::handle_timeout`] next, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        if self.sleep.is_offline() && !self.stop.is_stopping() {
+            return None;
+        }
+        let waits_until = self.waits_until();
         let babel = if self.stop.is_done() {
             None
+        } else if waits_until.is_some() {
+            self.babel.poll_packet_timeout()
         } else {
-            self.babel
-                .poll_timeout()
-                .map(|(at, reason)| (at, routing::reason(reason)))
+            self.babel.poll_timeout()
         };
-        [self.timers.next(), babel].into_iter().flatten().min()
+        let babel = babel.map(|(at, reason)| (at, routing::reason(reason)));
+        let timers = match waits_until {
+            Some(beat) => Some((beat, Timer::Doze.reason())),
+            None => self.timers.next(),
+        };
+        [timers, babel].into_iter().flatten().min()
     }
 
     fn transmit(&mut self, remote: SocketAddr, datagram: Vec<u8>) {
@@ -451,6 +491,9 @@ impl Node {
     }
 
     fn transmit_as(&mut self, remote: SocketAddr, datagram: Vec<u8>, whole: bool) {
+        if self.sleep.is_offline() {
+            return self.counters.count("transmit-offline");
+        }
         if self.transmits.len() < MAX_TRANSMITS {
             self.transmits.push_back(Transmit {
                 remote,

@@ -33,9 +33,13 @@ impl Node {
         if self.stop.is_stopping() || self.upkeep.excluded.is_some() {
             return;
         }
+        let rejoining = self.sleep.rejoining();
+        if rejoining > now {
+            return self.timers.advance(Timer::Dial, rejoining);
+        }
         let (mut have, mut dialling) = (0, 0);
         let target = self.parameters.outgoing;
-        let can_wait = self.tunnels.values().filter(|t| t.is_usable()).count() >= target;
+        let can_wait = self.tunnels.values().filter(|t| t.is_usable() && !t.leaf).count() >= target;
         let mut replace_at = None::<Instant>;
         for tunnel in self.tunnels.values().filter(|t| t.outgoing) {
             let returns_until = tunnel.liveness.dead_since.map(|at| at + RETURN);
@@ -75,15 +79,30 @@ impl Node {
         }
     }
 
-    /// Members that can be dialled now, and when another one can be.
+    /// Members that can be dialled now, and when another one can be. Leaves only when nobody else is there: they
+    /// lead nowhere, and sleep.
     fn candidates(&self, now: Instant) -> (Vec<(NodeId, Vec<SocketAddr>)>, Option<Instant>) {
+        let (others, retry) = self.candidates_among(false, now);
+        let has_relay = || self.tunnels.values().any(|t| t.is_usable() && !t.leaf);
+        if !others.is_empty() || has_relay() {
+            return (others, retry);
+        }
+        let (leaves, sooner) = self.candidates_among(true, now);
+        (leaves, [retry, sooner].into_iter().flatten().min())
+    }
+
+    fn candidates_among(
+        &self,
+        leaves: bool,
+        now: Instant,
+    ) -> (Vec<(NodeId, Vec<SocketAddr>)>, Option<Instant>) {
         let own = self.endpoints.own(now);
         let (mut candidates, mut retry) = (Vec::new(), None::<Instant>);
         for member in self.directory.iter() {
             let node = member.bundle.record.node;
             let connected = self.by_key.contains_key(&member.bundle.certificate.tunnel_key)
                 || self.by_peer.contains_key(&node);
-            if node == self.id || connected {
+            if node == self.id || connected || member.bundle.record.leaf != leaves {
                 continue;
             }
             let endpoints = choice::reachable(member, &self.backoff, &own, now);
@@ -132,7 +151,7 @@ impl Node {
     }
 
     /// Only one that has been there for a while, and whose node others reach as well: nobody is cut off.
-    fn least_useful(&self, now: Instant) -> Option<TunnelId> {
+    pub(super) fn least_useful(&self, now: Instant) -> Option<TunnelId> {
         let settled = |t: &Tunnel| {
             t.opened_at
                 .is_some_and(|at| now.saturating_since(at) >= self.parameters.refresh / 2)
@@ -182,7 +201,7 @@ impl Node {
     }
 
     /// Both ends stop using the tunnel before it closes.
-    fn begin_replacing(&mut self, id: TunnelId, now: Instant) {
+    pub(super) fn begin_replacing(&mut self, id: TunnelId, now: Instant) {
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
             return;
         };

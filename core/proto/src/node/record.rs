@@ -12,6 +12,8 @@ const GATHER: Duration = Duration::from_millis(100);
 const APART: Duration = Duration::from_secs(2);
 /// Said again, so that registries and neighbours know that we are still there.
 const REPEAT: Duration = Duration::from_secs(3600);
+/// A leaf says so more rarely: everybody whom it is to be told passes it on.
+const LEAF_REPEAT: Duration = Duration::from_secs(6 * 3600);
 
 #[derive(Debug)]
 pub(super) struct OwnRecord {
@@ -44,6 +46,7 @@ impl Node {
     pub(super) fn network_changed(&mut self, mut local: Vec<SocketAddr>, now: Instant) {
         local.sort();
         local.dedup();
+        self.notice_network(&local, now);
         if self.endpoints.local == local {
             return;
         }
@@ -51,13 +54,19 @@ impl Node {
         self.endpoints.local = local;
         self.evidence.network_changed(now);
         if !is_first {
-            self.endpoints.forget_observations();
-            self.backoff.clear();
-            self.probe_all(now);
-            self.recheck_all_mtus(now);
-            self.timers.advance(Timer::Dial, now + Duration::from_millis(10));
+            self.look_anew(now);
         }
         self.record_changed(now);
+    }
+
+    /// Nothing that was known of the network holds any longer: neighbours are asked at once.
+    pub(super) fn look_anew(&mut self, now: Instant) {
+        self.endpoints.forget_observations();
+        self.backoff.clear();
+        self.wake_up(now);
+        self.probe_all(now);
+        self.recheck_all_mtus(now);
+        self.timers.advance(Timer::Dial, now + Duration::from_millis(10));
     }
 
     /// Something that our record tells may have changed.
@@ -70,7 +79,8 @@ impl Node {
         if self.stop.is_stopping() {
             return;
         }
-        self.timers.advance(Timer::Record, now + REPEAT);
+        let repeat = if self.parameters.leaf { LEAF_REPEAT } else { REPEAT };
+        self.timers.advance(Timer::Record, now + repeat);
         let endpoints: Vec<Endpoint> = self.endpoints.list(now);
         let fields = Fields {
             node: self.id,
@@ -84,7 +94,7 @@ impl Node {
         let repeat_due = self
             .record
             .signed_at
-            .is_none_or(|at| now.saturating_since(at) >= REPEAT);
+            .is_none_or(|at| now.saturating_since(at) >= repeat);
         if let Some(bundle) = &self.record.bundle
             && !repeat_due
             && bundle.certificate == self.certificate

@@ -88,7 +88,11 @@ impl Node {
     pub(super) fn rotate_relay_keys(&mut self, now: Instant) {
         let random = &mut self.random;
         let mut told = Vec::new();
-        for (id, tunnel) in self.tunnels.iter_mut().filter(|(_, t)| t.is_usable()) {
+        for (id, tunnel) in self
+            .tunnels
+            .iter_mut()
+            .filter(|(_, t)| t.is_usable() && !t.doze.is_quiet())
+        {
             let Tunnel {
                 handle,
                 relay_key: own,

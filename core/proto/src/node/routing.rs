@@ -12,6 +12,7 @@ use crate::{
     packet::UdpHeader, revocation::RevocationList, snapshot::MIN_MTU, tunnel::TunnelId, wallclock::UnixTime,
 };
 use core::net::Ipv6Addr;
+use osier_babel::filter::{Action, Filters, Rule};
 use osier_babel::{
     Authority, Config, CostModel, Destination, Forwarding, InterfaceConfig, Limits, MULTICAST, PORT, Speaker,
     Target, TimerReason, UpdateInfo, Verdict,
@@ -240,10 +241,13 @@ impl Node {
             }
             return self.counters.count("babel-unauthenticated");
         }
-        if let Some(interval) = promised_interval(payload)
-            && let Some(tunnel) = self.tunnels.get_mut(&id)
-        {
-            tunnel.liveness.peer_interval = interval;
+        if let Some(interval) = promised_interval(payload) {
+            // A Hello: whoever wanted to sleep is awake, and whoever was to be quiet does not know of it.
+            self.peer_wakes(id, now);
+            self.insist_on_quiet(id, now);
+            if let Some(tunnel) = self.tunnels.get_mut(&id) {
+                tunnel.liveness.peer_interval = interval;
+            }
         }
         let time = (self.unix_now(now), self.grace());
         let revocations = self.revocations.as_ref();
@@ -252,6 +256,30 @@ impl Node {
         let (source, destination) = (header.source, header.destination);
         self.babel
             .handle_packet(interface(id), source, destination, payload, &mut authority, now);
+        let findings = authority.into();
+        self.note(findings, now);
+    }
+
+    /// Others may announce what they can reach; a leaf only itself.
+    pub(super) fn choose_announcements(&mut self, now: Instant) {
+        let own = Rule {
+            router_id: Some(self.router_id),
+            ..Rule::new(Action::Accept { add: 0 })
+        };
+        let export = if self.parameters.leaf {
+            vec![own, Rule::new(Action::Deny)]
+        } else {
+            Vec::new()
+        };
+        let filters = Filters {
+            import: Vec::new(),
+            export,
+        };
+        let time = (self.unix_now(now), self.grace());
+        let revocations = self.revocations.as_ref();
+        let mut authority =
+            Membership::new(self.router_id, &self.directory, &self.tunnels, revocations, time);
+        self.babel.set_filters(filters, &mut authority, now);
         let findings = authority.into();
         self.note(findings, now);
     }

@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Expiry,
     /// Ask neighbours for certificates that routes wait for, and for such routes.
     Certificates,
+    /// A leaf looks whether it may doze, or speaks in its sleep.
+    Doze,
     /// Next step of a planned stop.
     Stop,
     /// Try the endpoints of the peer.
@@ -56,6 +58,7 @@ impl Timer {
             Self::Renew => "renew",
             Self::Expiry => "expiry",
             Self::Certificates => "certificates",
+            Self::Doze => "doze",
             Self::Stop => "stop",
             Self::Dialling(_) => "dialling",
             Self::Hello(_) => "hello",

@@ -1,6 +1,6 @@
 //! One tunnel as control sees it.
 
-use super::relay_keys::OwnKey;
+use super::{doze::Doze, relay_keys::OwnKey};
 use crate::{
     Duration, Instant,
     accounting::{Carried, carried},
@@ -184,6 +184,9 @@ pub(super) struct Tunnel {
     pub(super) summaries: u32,
     /// Digests sent since link-up.
     pub(super) digests: u32,
+    /// The peer is a leaf, as its Hello or its newest record says.
+    pub(super) leaf: bool,
+    pub(super) doze: Doze,
     /// Being replaced: Babel avoids it.
     pub(super) closing: bool,
     /// Traffic when the neighbours were last weighed.
@@ -232,6 +235,8 @@ impl Tunnel {
             early_bundles: 0,
             summaries: 0,
             digests: 0,
+            leaf: false,
+            doze: Doze::default(),
             closing: false,
             weighed: Carried::default(),
             refused_routes: 0,

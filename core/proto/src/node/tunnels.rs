@@ -81,6 +81,7 @@ impl Node {
                 self.babel.remove_interface(interface(id), now);
                 let (node, name) = (certificate.node, certificate.name.clone());
                 self.push_event(Event::NeighbourDown { node, name, reason });
+                self.wake_up(now);
             }
         }
         if !self.stop.is_stopping() {

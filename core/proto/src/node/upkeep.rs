@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LONGEST_RETRY: Duration = Duration::from_secs(600);
+/// A leaf with a neighbour asks the registry this rarely, and then for revocations too.
+const LEAF_RETRY: Duration = Duration::from_secs(3600);
 /// With a neighbour the registry is asked for members after 2 s, 4 s, 1 min and then every 10 min.
 const SERVED_STEP: u32 = 4;
 /// Members' certificates in the future that make our own clock suspect.
@@ -28,9 +30,9 @@ pub(super) struct Upkeep {
     pub(super) dormant: BTreeMap<NodeId, Bundle>,
 }
 
-/// 2 s, doubling, up to 10 min.
-fn retry(failures: u32) -> Duration {
-    (FIRST_RETRY * 2u32.pow(failures.min(9))).min(LONGEST_RETRY)
+/// 2 s, doubling.
+fn retry(failures: u32, longest: Duration) -> Duration {
+    (FIRST_RETRY * 2u32.pow(failures.min(11))).min(longest)
 }
 
 impl Node {
@@ -128,7 +130,7 @@ impl Node {
 
     pub(super) fn renew(&mut self, now: Instant) {
         self.request(Request::Renew);
-        let wait = self.random.around(retry(self.upkeep.renewals));
+        let wait = self.random.around(retry(self.upkeep.renewals, LONGEST_RETRY));
         self.upkeep.renewals += 1;
         self.timers.set(Timer::Renew, now + wait);
     }
@@ -141,9 +143,11 @@ impl Node {
             .filter(|m| m.bundle.record.node != self.id && !m.bundle.record.endpoints.is_empty())
             .count();
         let lonely = !self.tunnels.values().any(|t| t.is_usable());
+        let rests = self.parameters.leaf && !lonely;
+        let longest = if rests { LEAF_RETRY } else { LONGEST_RETRY };
         let wait = if dialable < self.parameters.outgoing || lonely {
             self.request(Request::FetchDirectory);
-            let wait = retry(self.upkeep.fetches);
+            let wait = retry(self.upkeep.fetches, longest);
             // With a neighbour, what the registry knows comes from there as well; the registry is asked again
             // in case this and another part of the network have not found each other.
             let is_served = !lonely && self.upkeep.fetches >= 1;
@@ -151,7 +155,10 @@ impl Node {
             wait
         } else {
             self.upkeep.fetches = 0;
-            LONGEST_RETRY
+            if self.parameters.leaf {
+                self.request(Request::FetchRevocations);
+            }
+            longest
         };
         let wait = self.random.around(wait);
         self.timers.set(Timer::Directory, now + wait);
