@@ -39,10 +39,13 @@ fn own_and_carried_traffic_is_kept_over_restarts() -> osier_lab::Result<()> {
         }
         let _cut = internet.cut(&members[0].host, &members[2].host)?;
         members.iter_mut().try_for_each(Member::up)?;
-        wait_until(SOON, "left reaches right through middle", || {
-            members[0]
-                .relay_to("right")
-                .is_ok_and(|via| via.as_deref() == Some("middle"))
+        // Both ways, or the first answer has no route back.
+        wait_until(SOON, "left and right reach each other through middle", || {
+            let through = |from: &Member, to| {
+                from.relay_to(to)
+                    .is_ok_and(|via| via.as_deref() == Some("middle"))
+            };
+            through(&members[0], "right") && through(&members[2], "left")
         })?;
         members[0].ping("right", 20, 1000)?;
 
