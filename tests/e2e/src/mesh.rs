@@ -157,6 +157,14 @@ impl Member {
         &self.state
     }
 
+    /// Whether the member called `name` is in the file that a start without the registry goes by: its certificate has the
+    /// name as a CBOR text, shorter than 24 letters here, after an octet that says its length.
+    pub fn has_saved(&self, name: &str) -> bool {
+        let text = [&[0x60 | name.len() as u8][..], name.as_bytes()].concat();
+        let saved = std::fs::read(self.state.join("members")).unwrap_or_default();
+        saved.windows(text.len()).any(|window| window == text)
+    }
+
     /// The JSON answer of the control API to a GET, whatever its status.
     pub fn get(&self, path: &str) -> Result<Value> {
         let text = self.get_text(path)?;

@@ -116,6 +116,15 @@ fn mesh_without_its_registry_restarts_from_what_it_saved() -> osier_lab::Result<
             .iter()
             .map(Member::address)
             .collect::<anyhow::Result<Vec<_>>>()?;
+        // What is known is written within seconds, not at once.
+        let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
+        wait_until(Duration::from_secs(10), "everyone has saved everyone", || {
+            let knows_all = |member: &Member| {
+                let others = names.iter().filter(|name| **name != member.name);
+                others.into_iter().all(|name| member.has_saved(name))
+            };
+            members.iter().all(knows_all)
+        })?;
         registry.kill();
         members.iter_mut().for_each(Member::kill);
         members.iter_mut().try_for_each(Member::up)?;
