@@ -2,11 +2,10 @@
 
 use super::Speaker;
 use crate::cost;
-use crate::entry::{Key, Selection};
+use crate::entry::Key;
 use crate::interface::Interface;
 use crate::neighbour::Neighbour;
 use crate::seqno::Seqno;
-use crate::table::Alarm;
 use crate::timer::Timer;
 use crate::{Event, INFINITY, Instant, InterfaceConfig, InterfaceId};
 use core::net::Ipv6Addr;
@@ -48,22 +47,11 @@ impl Speaker {
         ] {
             self.timers.set(timer, None);
         }
-        let mut released = Vec::new();
-        for (key, entry) in self.table.iter_mut() {
+        for (_, entry) in self.table.iter_mut() {
             entry.set_told(id, None);
-            // Who cannot reach us any more needs no telling.
-            if let Selection::Held { until, awaiting, .. } = &mut entry.selected {
-                let waited = !awaiting.is_empty();
-                awaiting.retain(|(interface, _)| *interface != id);
-                if waited && awaiting.is_empty() {
-                    *until = now;
-                    released.push(*key);
-                }
-            }
         }
-        for key in released {
-            self.table.ring_key_by(&key, Alarm::Expiry, now);
-        }
+        // Who cannot reach us any more needs no telling.
+        self.release_held(id, now);
     }
 
     /// A Hello leaves by `at`.

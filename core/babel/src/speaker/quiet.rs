@@ -70,8 +70,9 @@ impl Speaker {
         self.release_held(id, now);
     }
 
-    /// Who sleeps acknowledges nothing, and carries nothing that our retraction should stop.
-    fn release_held(&mut self, id: InterfaceId, now: Instant) {
+    /// Waits no longer for acknowledgments of retractions from the link: who sleeps gives none, and carries nothing that a
+    /// retraction should stop.
+    pub(super) fn release_held(&mut self, id: InterfaceId, now: Instant) {
         let mut released = Vec::new();
         for (key, entry) in self.table.iter_mut() {
             if let Selection::Held { until, awaiting, .. } = &mut entry.selected {
