@@ -154,12 +154,7 @@ class ActivityTest {
         }
         shadowOf(screen.contentResolver).registerOutputStream(place, file)
         shadowOf(screen).receiveResult(choose, Activity.RESULT_OK, Intent().setData(place))
-        val deadline = System.nanoTime() + 10_000_000_000
-        until("it is written") {
-            // By a thread of its own.
-            Thread.yield()
-            file.closed || System.nanoTime() > deadline
-        }
+        until("it is written") { file.closed }
         return file.toString()
     }
 
