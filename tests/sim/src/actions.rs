@@ -3,9 +3,10 @@
 use crate::{
     Host, HostId, HostOptions, NatOptions, Probe, Traffic, World,
     host::Disk,
+    queue::{Happening, RegistryReply},
     random,
     underlay::{self, Nat},
-    world::{Happening, PORT, REGISTRY_RTT, RegistryReply},
+    world::{PORT, REGISTRY_RTT},
 };
 use core::{
     net::{Ipv4Addr, SocketAddr},

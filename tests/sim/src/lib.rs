@@ -20,6 +20,7 @@ pub mod drill;
 mod host;
 pub mod leaf;
 pub mod meter;
+mod queue;
 mod random;
 pub mod registry;
 pub mod soak;

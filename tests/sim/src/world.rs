@@ -4,6 +4,7 @@ use crate::{
     Host, HostId,
     breakdown::{Breakdown, OUTER_HEADERS},
     meter::Meter,
+    queue::{Happening, RegistryReply, Scheduled},
     random::{self, Random},
     registry::Registry,
     tap::{Tamper, Tap},
@@ -52,48 +53,6 @@ pub struct Probe {
     pub answered: Option<Instant>,
     /// The last answer that was an ICMPv6 error.
     pub error: Option<ProbeOutcome>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Happening {
-    Datagram {
-        to: SocketAddr,
-        from: SocketAddr,
-        sender: HostId,
-        bytes: Vec<u8>,
-    },
-    Wake(HostId, u32),
-    Registry(HostId, u32, RegistryReply),
-}
-
-#[derive(Debug)]
-pub(crate) enum RegistryReply {
-    Unreachable,
-    Done,
-    Run(Box<Command>),
-}
-
-pub(crate) struct Scheduled {
-    at: Instant,
-    number: u64,
-    happening: Happening,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-impl Eq for Scheduled {}
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
 }
 
 pub struct World {
