@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{SOON, runtime};
+use common::{SOON, expect, runtime, text};
 use osier_core::mapping::{Mapper, MappingConfig};
 use osier_lab::{Error, HOME_HOST, HomeRouter, Lab, Netns, wait_until};
 use std::{
@@ -153,16 +153,4 @@ fn taken_outer_port_gives_way_to_another() -> osier_lab::Result<()> {
         expect(first.port() == port, "the first gets the port it wants")?;
         expect(second.port() != port, "the second gets another")
     })
-}
-
-fn expect(condition: bool, what: &str) -> osier_lab::Result<()> {
-    if condition {
-        Ok(())
-    } else {
-        Err(Error::new(format!("not so: {what}")))
-    }
-}
-
-fn text(error: impl std::fmt::Display) -> Error {
-    Error::new(error.to_string())
 }

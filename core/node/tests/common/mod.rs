@@ -6,7 +6,7 @@ use osier_core::{
     control::client::Client,
     state::{Item, StateDir},
 };
-use osier_lab::{Error, Netns, Process, Result};
+use osier_lab::{Error, Lab, Netns, Process, Result, wait_until};
 use osier_proto::{
     certificate::{self, Certificate, Flags},
     identity::{NodeId, SecretKeys, SigningSecret},
@@ -182,4 +182,55 @@ pub const SOON: Duration = Duration::from_secs(15);
 
 pub fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
+}
+
+/// `a` and `b` on one link; they know each other's endpoints.
+pub struct Pair {
+    pub a: Netns,
+    pub b: Netns,
+    pub dirs: [PathBuf; 2],
+    pub members: [Member; 2],
+}
+
+pub fn pair(lab: &Lab) -> Result<Pair> {
+    let (a, b) = (lab.netns("a")?, lab.netns("b")?);
+    lab.veth((&a, "eth0"), (&b, "eth0"))?;
+    a.address("eth0", "198.51.100.1/24")?;
+    b.address("eth0", "198.51.100.2/24")?;
+    let mesh = Mesh::new();
+    let members = [mesh.member("alice", 1), mesh.member("bob", 2)];
+    let bundles = [
+        mesh.bundle(&members[0], &["198.51.100.1:16697"]),
+        mesh.bundle(&members[1], &["198.51.100.2:16697"]),
+    ];
+    let dirs = [lab.directory().join("alice"), lab.directory().join("bob")];
+    for (dir, member) in dirs.iter().zip(&members) {
+        mesh.write_state(dir, member, &bundles);
+    }
+    Ok(Pair { a, b, dirs, members })
+}
+
+pub fn up(pair: &Pair) -> Result<[Process; 2]> {
+    let processes = [
+        start(&pair.a, &pair.dirs[0], true)?,
+        start(&pair.b, &pair.dirs[1], true)?,
+    ];
+    wait_until(SOON, "the two are neighbours", || {
+        pair.dirs.iter().all(|d| neighbours(d) == Some(1))
+    })?;
+    let other = pair.members[1].address().to_string();
+    wait_until(SOON, "a packet gets through", || pair.a.ping(&other))?;
+    Ok(processes)
+}
+
+pub fn expect(condition: bool, what: &str) -> Result<()> {
+    if condition {
+        Ok(())
+    } else {
+        Err(Error::new(format!("not so: {what}")))
+    }
+}
+
+pub fn text(error: impl std::fmt::Display) -> Error {
+    Error::new(error.to_string())
 }
