@@ -50,8 +50,10 @@ use tokio::{
 
 /// Messages of the packet threads handled in one turn.
 const BURST: usize = 64;
-/// Changes of the member set are collected for this long before the cache is written.
-const CACHE_DELAY: Duration = Duration::from_secs(2);
+/// Changes of the member set are collected for this long before the cache is written; it is written no more often than
+/// every [`CACHE_REST`]. The first save comes soon, so that a node that crashes early still knows whom it met.
+const CACHE_DELAY: Duration = Duration::from_millis(200);
+const CACHE_REST: Duration = Duration::from_secs(2);
 /// Clock and health are looked at this often.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// Probes that wait for an answer.
@@ -119,6 +121,8 @@ pub(crate) struct ControlLoop {
     /// Names of nodes as events told them.
     names: BTreeMap<NodeId, String>,
     cache_due: Option<Moment>,
+    /// Not before this is it written again.
+    cache_rests_until: Moment,
     /// `None` while the device sleeps.
     housekeeping_due: Option<Instant>,
     wakeups: wakeups::Wakeups,
@@ -179,6 +183,7 @@ impl ControlLoop {
             next_probe: 1,
             names: BTreeMap::new(),
             cache_due: None,
+            cache_rests_until: Moment::now(),
             housekeeping_due: Some(started + HOUSEKEEPING),
             wakeups: wakeups::Wakeups::default(),
             stop: None,
@@ -405,7 +410,10 @@ impl ControlLoop {
             }
             Request::FetchDirectory => self.submit(Job::FetchDirectory),
             Request::FetchRevocations => self.submit(Job::FetchRevocations),
-            Request::SaveCache => self.cache_due = self.cache_due.or(Some(Moment::now() + CACHE_DELAY)),
+            Request::SaveCache => {
+                let soonest = (Moment::now() + CACHE_DELAY).max(self.cache_rests_until);
+                self.cache_due = self.cache_due.or(Some(soonest));
+            }
             Request::SaveSeqno(seqno) => {
                 self.parts.sequences.seqno = seqno;
                 self.save_sequences();
@@ -428,6 +436,7 @@ impl ControlLoop {
 
     fn save_cache(&mut self) {
         self.cache_due = None;
+        self.cache_rests_until = Moment::now() + CACHE_REST;
         self.parts
             .storage
             .write(Item::Members, encode_bundles(&self.parts.node.bundles()));
