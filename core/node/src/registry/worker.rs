@@ -190,13 +190,7 @@ async fn attempt(
             value: (bundles, revocations),
             registry_time,
         } = result?;
-        tell(
-            reports,
-            Report::Reachable {
-                skew: Some(skew(registry_time)),
-            },
-        )
-        .await;
+        tell(reports, reachable(registry_time)).await;
         tell(reports, Report::Directory(bundles, Box::new(revocations))).await;
     }
     if pending.revocations {
@@ -204,13 +198,7 @@ async fn attempt(
         let result = client.revocations(network, after, Duration::ZERO).await;
         pending.revocations = wants_retry(&result);
         let Timed { value, registry_time } = result?;
-        tell(
-            reports,
-            Report::Reachable {
-                skew: Some(skew(registry_time)),
-            },
-        )
-        .await;
+        tell(reports, reachable(registry_time)).await;
         if value.number > after {
             tell(reports, Report::Revocations(Box::new(value))).await;
         }
@@ -227,13 +215,7 @@ async fn attempt(
         let result = client.renew(&network.root).await;
         pending.renew = wants_retry(&result);
         let Timed { value, registry_time } = result?;
-        tell(
-            reports,
-            Report::Reachable {
-                skew: Some(skew(registry_time)),
-            },
-        )
-        .await;
+        tell(reports, reachable(registry_time)).await;
         tell(reports, Report::Renewed(Box::new(value))).await;
     }
     Ok(())
@@ -246,8 +228,9 @@ fn wants_retry<T>(result: &Result<T, RegistryError>) -> bool {
     )
 }
 
-fn skew(registry_time: u64) -> i64 {
-    (registry_time as i64).saturating_sub(crate::clock::unix_time().0 as i64)
+fn reachable(registry_time: u64) -> Report {
+    let skew = (registry_time as i64).saturating_sub(crate::clock::unix_time().0 as i64);
+    Report::Reachable { skew: Some(skew) }
 }
 
 /// The control task reads these; when it has ended, there is nobody to tell.
@@ -273,13 +256,7 @@ async fn hold(
                 if std::mem::take(&mut failures) > 0 {
                     back.notify_one();
                 }
-                tell(
-                    &reports,
-                    Report::Reachable {
-                        skew: Some(skew(registry_time)),
-                    },
-                )
-                .await;
+                tell(&reports, reachable(registry_time)).await;
                 let newer = list.number > after;
                 if newer {
                     tell(&reports, Report::Revocations(Box::new(list))).await;
