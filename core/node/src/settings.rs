@@ -3,7 +3,7 @@
 //! ```toml
 //! log = "info"                              # or osier_proto=debug,info
 //! port = 16697                              # UDP; without it the default port, or another when it is taken
-//! tun = "osier%d"                           # name of the device; false: run without one
+//! tun = "osier%d"                           # name of the device (macOS: "utun%d"); false: run without one
 //! endpoints = ["203.0.113.7:16697"]         # where others can reach this node, besides what it finds itself
 //! registries = ["https://registry.example"] # instead of those of the invite
 //! registry_tls_pin = "…64 hex digits…"      # SHA-256 of a self-signed registry's certificate

@@ -28,7 +28,11 @@ pub const MIN_MTU: u16 = 1280;
 pub const MAX_QUEUES: usize = 8;
 
 /// The name of the device unless told otherwise; the kernel puts the first free number.
+#[cfg(not(target_os = "macos"))]
 pub const DEFAULT_NAME: &str = "osier%d";
+/// The name of the device unless told otherwise; the kernel puts a free number, and wants this word before it.
+#[cfg(target_os = "macos")]
+pub const DEFAULT_NAME: &str = "utun%d";
 
 /// A source and sink of IPv6 packets. Phones and tests bring their own; [`Device`] is the system's.
 pub trait TunQueue: Send + Sync + std::fmt::Debug {

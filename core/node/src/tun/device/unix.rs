@@ -3,6 +3,8 @@
 use super::DeviceConfig;
 #[cfg(target_os = "linux")]
 use super::offload::{self, WithHeaders};
+#[cfg(not(target_os = "linux"))]
+use crate::tun::DEFAULT_NAME;
 #[cfg(target_os = "linux")]
 use crate::tun::SuperPackets;
 use crate::{
@@ -48,7 +50,12 @@ impl Inner {
         #[cfg(not(target_os = "linux"))]
         {
             let _ = offload;
-            Ok(Self::Plain(builder().build_sync()?))
+            // The kernel of macOS gives a number only if it is not asked for a name.
+            let builder = match name {
+                DEFAULT_NAME => DeviceBuilder::new().mtu(MTU).enable(true),
+                _ => builder(),
+            };
+            Ok(Self::Plain(builder.build_sync()?))
         }
     }
 
@@ -195,6 +202,23 @@ async fn add_route(index: u32, prefix: IpNet) -> Result<(), String> {
 }
 
 #[cfg(not(target_os = "linux"))]
-async fn add_route(_: u32, _: IpNet) -> Result<(), String> {
-    Err("routes cannot be set on this system yet".into())
+async fn add_route(index: u32, prefix: IpNet) -> Result<(), String> {
+    use route_manager::{Route, RouteManager};
+    let route = Route::new(prefix.network(), prefix.prefix_len()).with_if_index(index);
+    let add = move || {
+        let mut manager = RouteManager::new()?;
+        match manager.add(&route) {
+            // Left by a node that crashed, or of another network with this prefix: the newest start wins.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                manager.delete(&Route::new(route.destination(), route.prefix()))?;
+                manager.add(&route)
+            }
+            done => done,
+        }
+    };
+    // It waits for the kernel's answer.
+    let done = tokio::task::spawn_blocking(add).await;
+    done.map_err(io::Error::other)
+        .flatten()
+        .map_err(|e| e.to_string())
 }
