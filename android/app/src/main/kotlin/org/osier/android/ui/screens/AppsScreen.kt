@@ -3,8 +3,6 @@ package org.osier.android.ui.screens
 import android.content.Intent
 import android.graphics.drawable.Drawable
 import android.view.View
-import android.view.ViewGroup
-import android.widget.BaseAdapter
 import android.widget.CheckBox
 import android.widget.ImageView
 import android.widget.LinearLayout
@@ -16,6 +14,8 @@ import org.osier.android.node.Preferences
 import org.osier.android.node.UiState
 import org.osier.android.ui.Acts
 import org.osier.android.ui.Place
+import org.osier.android.ui.Row
+import org.osier.android.ui.Rows
 import org.osier.android.ui.Screen
 import org.osier.android.ui.Ui
 import org.osier.android.ui.say
@@ -30,7 +30,7 @@ class AppsScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     private val mode = ui.hint()
     private val search = ui.field(R.string.phone_android_apps_search)
     private val none = ui.hint()
-    private val rows = AppRows()
+    private val rows = Rows { AppRow() }
     private val list = ListView(context).apply {
         divider = null
         adapter = rows
@@ -73,43 +73,22 @@ class AppsScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
         if (changed) rows.notifyDataSetChanged()
     }
 
-    private inner class AppRows : BaseAdapter() {
-        var shown: List<App> = emptyList()
-            set(new) {
-                field = new
-                notifyDataSetChanged()
-            }
-
-        override fun getCount(): Int = shown.size
-
-        override fun getItem(position: Int): Any = shown[position]
-
-        override fun getItemId(position: Int): Long = position.toLong()
-
-        override fun getView(position: Int, convertView: View?, parent: ViewGroup): View {
-            val row = convertView ?: AppRow().view
-            (row.tag as AppRow).show(shown[position])
-            return row
-        }
-    }
-
-    private inner class AppRow {
+    private inner class AppRow : Row<App>() {
         private val icon = ImageView(context).apply { layoutParams = LinearLayout.LayoutParams(ui.dp(36), ui.dp(36)) }
         private val label = ui.text()
         private val box = CheckBox(context).apply {
             isClickable = false
             isFocusable = false
         }
-        val view: View = ui.row(icon, label.wide(), box, gap = 14).apply {
+        override val view: View = ui.row(icon, label.wide(), box, gap = 14).apply {
             minimumHeight = ui.dp(56)
-            tag = this@AppRow
         }
 
-        fun show(app: App) {
-            icon.setImageDrawable(app.icon())
-            label.text = app.label
-            box.isChecked = app.id in preferences.packages
-            view.contentDescription = app.label
+        override fun show(item: App) {
+            icon.setImageDrawable(item.icon())
+            label.text = item.label
+            box.isChecked = item.id in preferences.packages
+            view.contentDescription = item.label
         }
     }
 }

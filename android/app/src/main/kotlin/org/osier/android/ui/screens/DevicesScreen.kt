@@ -8,8 +8,9 @@ import org.osier.android.node.Topic
 import org.osier.android.node.UiState
 import org.osier.android.ui.Acts
 import org.osier.android.ui.Choice
-import org.osier.android.ui.DeviceRows
+import org.osier.android.ui.DeviceRow
 import org.osier.android.ui.Place
+import org.osier.android.ui.Rows
 import org.osier.android.ui.Screen
 import org.osier.android.ui.Ui
 import org.osier.android.ui.counted
@@ -34,7 +35,7 @@ class DevicesScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     ) { showList() }
     private val count = ui.hint()
     private val empty = ui.hint()
-    private val rows = DeviceRows(ui)
+    private val rows = Rows { DeviceRow(ui) }
     private val list = ListView(context).apply {
         adapter = rows
         divider = null
@@ -110,7 +111,7 @@ class DevicesScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
             (filter.chosen == null || device.path == filter.chosen) &&
                 words.all { it in "${device.name} ${device.address}".lowercase() }
         }
-        rows.devices = shown
+        rows.shown = shown
         count.say(context.counted(R.plurals.devices_shown, shown.size, "total" to all.orEmpty().size))
         if (!all.isNullOrEmpty()) empty.say(if (shown.isEmpty()) context.getString(R.string.devices_no_match) else null)
     }

@@ -2,8 +2,6 @@ package org.osier.android.ui.screens
 
 import android.graphics.drawable.GradientDrawable
 import android.view.View
-import android.view.ViewGroup
-import android.widget.BaseAdapter
 import android.widget.LinearLayout
 import android.widget.ListView
 import org.osier.android.R
@@ -12,6 +10,8 @@ import org.osier.android.node.UiState
 import org.osier.android.ui.Acts
 import org.osier.android.ui.MeshPicture
 import org.osier.android.ui.Place
+import org.osier.android.ui.Row
+import org.osier.android.ui.Rows
 import org.osier.android.ui.Screen
 import org.osier.android.ui.Ui
 import org.osier.android.ui.name
@@ -36,7 +36,7 @@ class TopologyScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
     private val header = ui.column(ui.card(picture, legend), ui.heading(R.string.topology_table), gap = 12).apply {
         setPadding(0, 0, 0, ui.dp(8))
     }
-    private val rows = LinkRows()
+    private val rows = Rows { LinkRow() }
     private val list = ListView(context).apply {
         divider = null
         addHeaderView(header, null, false)
@@ -79,43 +79,22 @@ class TopologyScreen(ui: Ui, acts: Acts) : Screen(ui, acts) {
 
     private fun show(topology: Topology) {
         picture.topology = topology
-        if (rows.links != topology.links) rows.links = topology.links
+        if (rows.shown != topology.links) rows.shown = topology.links
     }
 
-    private inner class LinkRows : BaseAdapter() {
-        var links: List<TopologyLink> = emptyList()
-            set(new) {
-                field = new
-                notifyDataSetChanged()
-            }
-
-        override fun getCount(): Int = links.size
-
-        override fun getItem(position: Int): TopologyLink = links[position]
-
-        override fun getItemId(position: Int): Long = position.toLong()
-
-        override fun getView(position: Int, convertView: View?, parent: ViewGroup): View {
-            val row = convertView ?: LinkRow().view
-            (row.tag as LinkRow).show(links[position])
-            return row
-        }
-    }
-
-    private inner class LinkRow {
+    private inner class LinkRow : Row<TopologyLink>() {
         private val ends = ui.text("", 15f)
         private val kind = ui.hint()
         private val cost = ui.text("", 15f, R.color.faint)
-        val view: View = ui.row(ui.column(ends, kind).wide(), cost, gap = 12).apply {
+        override val view: View = ui.row(ui.column(ends, kind).wide(), cost, gap = 12).apply {
             setPadding(ui.dp(4), ui.dp(8), ui.dp(4), ui.dp(8))
             minimumHeight = ui.dp(56)
-            tag = this@LinkRow
         }
 
-        fun show(link: TopologyLink) {
-            ends.text = "${name(link.from)} – ${name(link.to)}"
-            kind.text = context.getString(if (link.tunnel) R.string.topology_tunnel else R.string.topology_behind)
-            cost.say(link.cost?.let { "${context.getString(R.string.topology_cost)} $it" })
+        override fun show(item: TopologyLink) {
+            ends.text = "${name(item.from)} – ${name(item.to)}"
+            kind.text = context.getString(if (item.tunnel) R.string.topology_tunnel else R.string.topology_behind)
+            cost.say(item.cost?.let { "${context.getString(R.string.topology_cost)} $it" })
         }
     }
 }
