@@ -89,7 +89,7 @@ impl Session {
         let mut core = Config::new(&config.state_dir);
         core.tun = TunChoice::Given(slot.clone());
         core.log = Some(filter.to_owned());
-        core.leaf = config.leaf.then_some(true);
+        core.leaf = Some(config.leaf);
         core.packet_threads = Some(1);
         core.sockets = Sockets::protected_by(Arc::new(Protector(platform)));
         core.network = Source::Told(told);

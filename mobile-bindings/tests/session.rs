@@ -9,7 +9,10 @@ use osier_registry::{CreateOptions, InviteOptions, NetworkDir, Registry, ServeOp
 use std::{
     future::Future,
     net::Ipv6Addr,
-    os::{fd::IntoRawFd, unix::net::UnixDatagram},
+    os::{
+        fd::IntoRawFd,
+        unix::{fs::DirBuilderExt, net::UnixDatagram},
+    },
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -83,12 +86,16 @@ impl Network {
     }
 
     fn session(&self, name: &str) -> (Arc<Session>, Arc<App>) {
+        self.session_that(name, false)
+    }
+
+    fn session_that(&self, name: &str, leaf: bool) -> (Arc<Session>, Arc<App>) {
         let app = Arc::new(App::default());
         let state_dir = self.dir.path().join(name).display().to_string();
         let config = SessionConfig {
             state_dir,
             log: Some("info".into()),
-            leaf: false,
+            leaf,
         };
         let session = Session::new(config, app.clone()).unwrap();
         // The loopback address will do as long as there is no other.
@@ -374,6 +381,24 @@ fn mistakes_have_their_own_errors() {
         Session::new(config, Arc::new(App::default())),
         Err(SessionError::Storage { .. })
     ));
+}
+
+#[test]
+fn app_decides_whether_the_device_carries_for_others() {
+    let network = Network::new();
+    for leaf in [true, false] {
+        let name = format!("leaf-{leaf}");
+        // Whatever somebody has left in the directory.
+        let dir = network.dir.path().join(&name);
+        std::fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+        std::fs::write(dir.join("settings.toml"), format!("leaf = {}\n", !leaf)).unwrap();
+        let (phone, _) = network.session_that(&name, leaf);
+        wait(phone.join(network.invite(), Some(name))).unwrap();
+        let bundle = wait(phone.support_bundle()).unwrap();
+        let (_, members) = bundle.split_once("== members ==").unwrap();
+        assert!(members.contains(&format!("\"leaf\": {leaf}")), "{members}");
+        wait(phone.stop()).unwrap();
+    }
 }
 
 #[test]

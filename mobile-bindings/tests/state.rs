@@ -110,10 +110,10 @@ fn connection(state: ConnectionState, verified_seconds: Option<u64>, neighbours:
     }
 }
 
-fn warning(code: &String) -> Health {
+fn warning(code: &str) -> Health {
     Health {
         severity: Severity::Warning,
-        code: code.clone(),
+        code: code.to_owned(),
         text: String::new(),
         fix: String::new(),
     }
@@ -153,7 +153,7 @@ fn every_row_of_the_table_holds() {
             let state = named(&CONNECTION_STATES, &told.state);
             let mut status = status(connection(state, told.verified_seconds, told.neighbours));
             status.stopping = row.stopping;
-            status.health = row.health.iter().map(warning).collect();
+            status.health = row.health.iter().map(|code| warning(code)).collect();
             if let Some(left) = row.certificate_seconds_left {
                 status.certificate_seconds_left = left;
             }
