@@ -58,7 +58,7 @@ fn bundle(seed: u8, endpoints: usize, name: usize) -> Bundle {
 fn relay_key(receiver: u32) -> RelayKey {
     RelayKey {
         receiver,
-        key: HopKey([0xee; 32]),
+        key: HopKey([0xee; 16]),
     }
 }
 

@@ -68,6 +68,7 @@ const PURE: &[(&str, &[&str])] = &[
             // Ciphers; its randomness serves the WireGuard engine alone, see sources.rs.
             "ring",
             "serde",
+            "siphasher",
             "sha2",
             "thiserror",
             "x25519-dalek",

@@ -92,7 +92,7 @@ fn world() -> World {
 fn relay_key(index: u32) -> RelayKey {
     RelayKey {
         receiver: index << 8 | 1,
-        key: HopKey([7; 32]),
+        key: HopKey([7; 16]),
     }
 }
 

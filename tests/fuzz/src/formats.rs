@@ -251,7 +251,7 @@ pub fn link_messages() -> Vec<(String, Vec<u8>)> {
     };
     let relay_key = RelayKey {
         receiver: 0x00ab_cdef,
-        key: HopKey([7; 32]),
+        key: HopKey([7; 16]),
     };
     let hello = Message::Hello {
         version: osier_proto::link::VERSION,

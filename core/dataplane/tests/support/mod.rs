@@ -111,7 +111,7 @@ impl Router {
         let (index, _) = indices.find(|(_, t)| t.id() == id).expect("a tunnel");
         RelayKey {
             receiver: index << 8 | u32::from(epoch),
-            key: HopKey([self.number as u8 ^ epoch ^ id.0 as u8; 32]),
+            key: HopKey([self.number as u8 ^ epoch ^ id.0 as u8; 16]),
         }
     }
 

@@ -9,8 +9,8 @@ use crate::{
     relay::{HopKey, RelayKey},
 };
 
-/// Field of a Hello that nodes which know no relay frames skip.
-const RELAY_FIELD: u64 = 128;
+/// Field of a Hello that nodes which know no relay frames of this version skip. Those of version 1 had 128.
+const RELAY_FIELD: u64 = 129;
 
 impl Message {
     /// The datagram. At most [`MAX_MESSAGE`] octets if the lists in it keep to their limits.

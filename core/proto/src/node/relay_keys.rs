@@ -53,7 +53,7 @@ impl OwnKey {
 }
 
 fn draw(receiver: u32, random: &mut Random) -> RelayKey {
-    let mut key = [0; 32];
+    let mut key = [0; 16];
     for part in key.chunks_exact_mut(8) {
         part.copy_from_slice(&random.draw().to_le_bytes());
     }
