@@ -66,54 +66,19 @@ fn missing_permission_for_a_device_says_what_to_do() -> osier_lab::Result<()> {
     })
 }
 
-#[test]
-fn daemon_survives_a_disk_that_cannot_be_written() -> osier_lab::Result<()> {
-    Lab::run("readonly", |lab| {
+/// Two members, one of them with `prepare` done to the file system below its state (`DIR` in it), which only the lab
+/// sees: it works, and health and the log (`words`) name the disk.
+fn with_broken_disk(name: &str, prepare: &str, words: &str) -> osier_lab::Result<()> {
+    Lab::run(name, |lab| {
         let pair = pair(lab)?;
         let dir = &pair.dirs[0];
         let socket = lab.directory().join("alice.sock");
-        // Read-only for all of the lab, whose mounts nobody else sees.
-        let path = dir.display();
-        let script = format!(
-            "mount --bind {path} {path} && mount -o remount,ro,bind {path} && exec \"$0\" --exact daemon_process --nocapture"
-        );
+        let prepare = prepare.replace("DIR", &dir.display().to_string());
+        let script = format!("{prepare} && exec \"$0\" --exact daemon_process --nocapture");
         let mut command = pair.a.command("sh");
         command
             .args(["-e", "-c", &script])
-            .arg(std::env::current_exe().map_err(text)?);
-        command
-            .env("OSIER_TEST_DAEMON", dir)
-            .env("OSIER_TEST_SOCKET", &socket);
-        let process = pair.a.spawn("osier", command)?;
-        let _b = start(&pair.b, &pair.dirs[1], true)?;
-        let bob = pair.members[1].address().to_string();
-        wait_until(SOON, "it works all the same", || pair.a.ping(&bob))?;
-        let healthy = || {
-            let status = runtime().block_on(osier_core::control::client::Client::at(&socket).status());
-            status.is_ok_and(|s| s.health.iter().any(|h| h.code == HealthCode::DiskNotWritable))
-        };
-        wait_until(SOON, "health says that the disk is read-only", healthy)?;
-        expect(process.log().contains("memory only"), "and the log, too")
-    })
-}
-
-#[test]
-fn full_disk_is_reported_and_costs_nothing() -> osier_lab::Result<()> {
-    Lab::run("full", |lab| {
-        let pair = pair(lab)?;
-        let dir = &pair.dirs[0];
-        let path = dir.display();
-        // The state moves to a small file system, which is then filled to the last octet.
-        let script = format!(
-            "cp -a {path} {path}.full && mount -t tmpfs -o size=64k,mode=700 tmpfs {path} && cp -a {path}.full/. {path}/ && \
-             (dd if=/dev/zero of={path}/filler bs=1k 2>/dev/null || true) && exec \"$0\" --exact daemon_process --nocapture"
-        );
-        let mut command = pair.a.command("sh");
-        command
-            .args(["-e", "-c", &script])
-            .arg(std::env::current_exe().map_err(text)?);
-        let socket = lab.directory().join("alice.sock");
-        command
+            .arg(std::env::current_exe().map_err(text)?)
             .env("OSIER_TEST_DAEMON", dir)
             .env("OSIER_TEST_SOCKET", &socket);
         let process = pair.a.spawn("osier", command)?;
@@ -124,9 +89,23 @@ fn full_disk_is_reported_and_costs_nothing() -> osier_lab::Result<()> {
             let status = runtime().block_on(osier_core::control::client::Client::at(&socket).status());
             status.is_ok_and(|s| s.health.iter().any(|h| h.code == HealthCode::DiskNotWritable))
         };
-        wait_until(SOON, "health says that the disk is full", reported)?;
-        expect(process.log().contains("free some disk space"), &process.log())
+        wait_until(SOON, "health names the disk", reported)?;
+        expect(process.log().contains(words), &process.log())
     })
+}
+
+#[test]
+fn daemon_survives_a_disk_that_cannot_be_written() -> osier_lab::Result<()> {
+    let prepare = "mount --bind DIR DIR && mount -o remount,ro,bind DIR";
+    with_broken_disk("readonly", prepare, "memory only")
+}
+
+#[test]
+fn full_disk_is_reported_and_costs_nothing() -> osier_lab::Result<()> {
+    // The state moves to a small file system, which is then filled to the last octet.
+    let prepare = "cp -a DIR DIR.full && mount -t tmpfs -o size=64k,mode=700 tmpfs DIR && cp -a DIR.full/. DIR/ && \
+                   (dd if=/dev/zero of=DIR/filler bs=1k 2>/dev/null || true)";
+    with_broken_disk("full", prepare, "free some disk space")
 }
 
 #[test]
