@@ -317,7 +317,7 @@ mod tests {
             assert_eq!(Header::parse(&frame[..length]), None);
             assert!(!SAID.write(&mut frame.clone()[..length], &key(0).key));
         }
-        for (at, value) in [(0, 4), (1, 1), (1, 3)] {
+        for (at, value) in [(0, 4), (1, 0), (1, 1), (1, 3)] {
             let mut other = frame.clone();
             other[at] = value;
             assert_eq!(Header::parse(&other), None);
